@@ -1,0 +1,1 @@
+"""The four services. Each owns its facts; none imports another."""

@@ -1,0 +1,19 @@
+"""Contracts: the events that the parts exchange, one file per producer, and who hears them."""
+
+from shared.contracts import feedback, gateway, loyalty, profile, scoring, sections
+from shared.contracts.envelope import DataT, Event, EventData, UnknownEvent, decode, encode
+
+__all__ = [
+    "DataT",
+    "Event",
+    "EventData",
+    "UnknownEvent",
+    "decode",
+    "encode",
+    "feedback",
+    "gateway",
+    "loyalty",
+    "profile",
+    "scoring",
+    "sections",
+]

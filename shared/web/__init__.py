@@ -1,0 +1,1 @@
+"""HTTP plumbing: the service app, problem documents, tokens, paging, entity tags, idempotency keys."""
