@@ -1,0 +1,1 @@
+"""The edge: who calls, what they may, how much of it, and where it goes."""

@@ -1,0 +1,1 @@
+"""Partner intake: signed webhooks become receipts and events."""
