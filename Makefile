@@ -1,7 +1,8 @@
 # Customer 360. `make help` lists what there is; every target does its own set-up.
 # Needs Python 3.11 or newer and nothing else; PYTHON=python3.12 chooses another one.
 
-PYTHON ?= python3
+PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
+    $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
@@ -21,7 +22,7 @@ setup: $(STAMP) ## virtual environment with the locked dependencies; starts noth
 
 # The stamp is newer than what it was made from, so nothing is done while nothing changed.
 $(STAMP): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit("Customer 360 needs Python 3.11 or newer; set PYTHON=python3.12, for example." if sys.version_info < (3, 11) else 0)'
+	@test -n "$(PYTHON)" || { echo "Customer 360 needs Python 3.11 or newer; none was found, so set PYTHON=/path/to/python3."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing the locked dependencies into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
