@@ -1,7 +1,7 @@
 """The real RabbitMQ of a test run, shared by all workers; tests keep apart by a prefix of their own.
 
-`make test` starts one and names it in C360_TEST_AMQP_URL. Under a bare `pytest` each worker that needs one starts
-its own, once, if a server is installed.
+`make test` starts one and names it in C360_TEST_AMQP_URL. Under a bare `pytest` each worker that needs one
+starts its own, once, if a server is installed.
 """
 
 import atexit

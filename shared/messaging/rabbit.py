@@ -1,0 +1,251 @@
+"""RabbitMQ, through aio-pika.
+
+One durable topic exchange, one quorum queue per consumer group, a dead-letter queue for each. Every
+process declares the whole topology (shared/contracts/subscriptions.py), so that no event is published
+before the queues of those who start later exist. The connection is our own loop, not a "robust" one: a lost
+connection ends everything that hung on it, and all is declared and consumed anew.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from uuid import UUID
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractIncomingMessage
+from aio_pika.exceptions import AMQPError, DeliveryError
+
+from shared.contracts.subscriptions import SUBSCRIPTIONS
+from shared.messaging import failpoints
+from shared.messaging.bus import BusAway, Deliver, Listener, Outgoing
+from shared.telemetry import logger, safe_error
+
+CONNECT_TIMEOUT_S = 10.0
+PUBLISH_TIMEOUT_S = 10.0
+HEARTBEAT_S = 10
+DELIVERY_LIMIT = 20
+RECONNECT_MAX_S = 5.0
+
+# What a dead connection raises, from the socket up to the channel.
+BROKEN = (AMQPError, OSError, TimeoutError, RuntimeError, asyncio.InvalidStateError)
+
+
+class RabbitBus:
+    """The real transport. Start it once per process."""
+
+    def __init__(self, url: str, *, prefix: str = "c360", client: str = "c360") -> None:
+        self._url = url
+        self._prefix = prefix
+        self._client = client
+        self._log = logger(part="rabbit", client=client)
+        self._subscribers: dict[str, tuple[Deliver, int]] = {}
+        self._listeners: list[tuple[frozenset[str], Listener]] = []
+        self._exchange: AbstractExchange | None = None
+        self._ready = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._closing = False
+
+    @property
+    def connected(self) -> bool:
+        return self._ready.is_set()
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._keep_connected(), name=f"rabbit {self._client}")
+
+    async def close(self) -> None:
+        self._closing = True
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    def subscribe(self, group: str, deliver: Deliver, *, batch: int) -> None:
+        self._subscribers[group] = (deliver, batch)
+        self._changed.set()
+
+    def unsubscribe(self, group: str, deliver: Deliver) -> None:
+        if self._subscribers.get(group, (None,))[0] == deliver:
+            del self._subscribers[group]
+            self._changed.set()
+
+    def listen(self, types: Sequence[str], listener: Listener) -> Callable[[], None]:
+        entry = (frozenset(types), listener)
+        self._listeners.append(entry)
+        self._changed.set()
+
+        def stop() -> None:
+            with suppress(ValueError):
+                self._listeners.remove(entry)
+
+        return stop
+
+    async def publish(self, batch: Sequence[Outgoing]) -> set[UUID]:
+        exchange = self._exchange
+        if exchange is None or not self._ready.is_set():
+            raise BusAway("RabbitMQ is not connected")
+        outcomes = await asyncio.gather(
+            *(self._publish_one(exchange, event) for event in batch), return_exceptions=True
+        )
+        safe = {event.id for event, outcome in zip(batch, outcomes, strict=True) if outcome is None}
+        for outcome in outcomes:
+            if isinstance(outcome, DeliveryError):  # returned as unroutable, or refused by a full queue
+                continue
+            if isinstance(outcome, BROKEN) and not safe:
+                raise BusAway("RabbitMQ did not confirm") from outcome
+            if isinstance(outcome, BaseException) and not isinstance(outcome, BROKEN):
+                raise outcome
+        return safe
+
+    async def _publish_one(self, exchange: AbstractExchange, event: Outgoing) -> None:
+        message = aio_pika.Message(
+            event.envelope.encode(),
+            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+            content_type="application/cloudevents+json",
+            message_id=str(event.id),
+            type=event.type,
+        )
+        await exchange.publish(message, event.type, mandatory=True, timeout=PUBLISH_TIMEOUT_S)
+
+    async def _keep_connected(self) -> None:
+        pause_s = 0.1
+        while not self._closing:
+            try:
+                await self._run_connection()
+                pause_s = 0.1
+            except (*BROKEN, ExceptionGroup) as error:
+                self._log.warning("RabbitMQ away, reconnecting", pause_s=pause_s, **safe_error(error))
+            finally:
+                self._exchange = None
+                self._ready.clear()
+            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311
+            pause_s = min(pause_s * 2, RECONNECT_MAX_S)
+
+    async def _run_connection(self) -> None:
+        """One connection from its first to its last moment; raises when it breaks."""
+        connection = await asyncio.wait_for(
+            aio_pika.connect(
+                self._url, heartbeat=HEARTBEAT_S, client_properties={"connection_name": self._client}
+            ),
+            CONNECT_TIMEOUT_S,
+        )
+        lost = asyncio.get_running_loop().create_future()
+
+        def on_lost(*_: object) -> None:
+            if not lost.done():
+                lost.set_exception(ConnectionResetError("connection or channel closed"))
+
+        connection.close_callbacks.add(on_lost)
+        try:
+            channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+            channel.close_callbacks.add(on_lost)
+            self._exchange = await self._declare(channel)
+            self._ready.set()
+            while True:
+                self._changed.clear()
+                await self._serve(connection, lost, on_lost)
+        finally:
+            lost.cancel()
+            with suppress(*BROKEN):
+                await asyncio.wait_for(connection.close(), 5)
+
+    async def _serve(
+        self,
+        connection: aio_pika.abc.AbstractConnection,
+        lost: asyncio.Future[None],
+        on_lost: Callable[..., None],
+    ) -> None:
+        """Consume for the present subscribers until the connection is lost or the subscribers change."""
+        async with asyncio.TaskGroup() as workers:
+            running = [
+                workers.create_task(self._consume(connection, group, deliver, size, on_lost))
+                for group, (deliver, size) in self._subscribers.items()
+            ]
+            if self._listeners:
+                running.append(workers.create_task(self._listen(connection, on_lost)))
+            changed = asyncio.ensure_future(self._changed.wait())
+            try:
+                await asyncio.wait([lost, changed, *running], return_when=asyncio.FIRST_COMPLETED)  # type: ignore[type-var]
+            finally:
+                changed.cancel()
+                for task in running:
+                    task.cancel()
+        if lost.done():
+            lost.result()
+
+    async def _consume(
+        self,
+        connection: aio_pika.abc.AbstractConnection,
+        group: str,
+        deliver: Deliver,
+        size: int,
+        on_lost: Callable[..., None],
+    ) -> None:
+        """Take what has arrived, up to `size`, deal with it as one batch, acknowledge it as one."""
+        async with connection.channel(publisher_confirms=False) as channel:
+            channel.close_callbacks.add(on_lost)
+            await channel.set_qos(prefetch_count=size)
+            queue = await channel.get_queue(self._queue(group), ensure=False)
+            arrived: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
+            tag = await queue.consume(arrived.put)
+            try:
+                while True:
+                    messages = [await arrived.get()]
+                    while len(messages) < size and not arrived.empty():
+                        messages.append(arrived.get_nowait())
+                    await deliver([message.body for message in messages])
+                    failpoints.reached("consumer.before_ack")
+                    await messages[-1].ack(multiple=True)
+            finally:
+                with suppress(*BROKEN):
+                    await asyncio.wait_for(queue.cancel(tag), 2)
+
+    async def _listen(
+        self, connection: aio_pika.abc.AbstractConnection, on_lost: Callable[..., None]
+    ) -> None:
+        """Live notifications: a queue of this process alone, gone with it."""
+        async with connection.channel(publisher_confirms=False) as channel:
+            channel.close_callbacks.add(on_lost)
+            queue = await channel.declare_queue(
+                exclusive=True, auto_delete=True, arguments={"x-max-length": 10_000}
+            )
+            for kind in sorted({kind for types, _ in self._listeners for kind in types}):
+                await queue.bind(f"{self._prefix}.events", kind)
+
+            async def notify(message: AbstractIncomingMessage) -> None:
+                for types, listener in list(self._listeners):
+                    if message.routing_key in types:
+                        listener(message.body)
+
+            await queue.consume(notify, no_ack=True)
+            await asyncio.Event().wait()
+
+    async def _declare(self, channel: AbstractChannel) -> AbstractExchange:
+        """The exchange, every group's queue with its bindings, and where poison ends."""
+        events = await channel.declare_exchange(f"{self._prefix}.events", "topic", durable=True)
+        dead = await channel.declare_exchange(f"{self._prefix}.dead", "direct", durable=True)
+        for group, types in SUBSCRIPTIONS.items():
+            name = self._queue(group)
+            graveyard = await channel.declare_queue(
+                f"{name}.dead", durable=True, arguments={"x-queue-type": "quorum"}
+            )
+            await graveyard.bind(dead, name)
+            queue = await channel.declare_queue(
+                name,
+                durable=True,
+                arguments={
+                    "x-queue-type": "quorum",
+                    "x-delivery-limit": DELIVERY_LIMIT,
+                    "x-dead-letter-exchange": f"{self._prefix}.dead",
+                    "x-dead-letter-routing-key": name,
+                    "x-dead-letter-strategy": "at-least-once",
+                    "x-overflow": "reject-publish",
+                },
+            )
+            for kind in types:
+                await queue.bind(events, kind)
+        return events
+
+    def _queue(self, group: str) -> str:
+        return group if self._prefix == "c360" else f"{self._prefix}.{group}"

@@ -1,0 +1,25 @@
+"""Fixtures of the whole suite."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+
+from shared.settings import ServiceSettings
+from tests.support.databases import drop_database, make_database
+
+MakeDatabase = Callable[..., Awaitable[ServiceSettings]]
+
+
+@pytest.fixture
+async def fresh() -> AsyncIterator[MakeDatabase]:
+    """`await fresh(LoyaltySettings, "services.loyalty", **overrides)`: settings with a database of its own."""
+    made: list[ServiceSettings] = []
+
+    async def make(settings_type: type[ServiceSettings], package: str, **overrides: object) -> ServiceSettings:
+        settings = await make_database(settings_type, package, **overrides)
+        made.append(settings)
+        return settings
+
+    yield make
+    for settings in made:
+        await drop_database(settings)
