@@ -1,0 +1,108 @@
+"""All SQL of the sections and identities of the view."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import asyncpg
+
+
+class Snapshot(NamedTuple):
+    """A section of one customer as the view keeps it; `body` is JSON text, or None for a tombstone."""
+
+    customer_id: UUID
+    section: str
+    version: int
+    as_of: datetime
+    body: str | None
+
+
+# Index: view_sections_pkey.
+READ = "SELECT section, version, as_of, body FROM view_sections WHERE customer_id = $1"
+
+# Index: view_sections_pkey.
+_READ_MANY = """
+    SELECT customer_id, section, version, as_of, body FROM view_sections WHERE customer_id = ANY($1::uuid[])
+"""
+
+# Indexes: view_identities_pkey, then view_sections_pkey.
+_FIND = """
+    SELECT customer_id, section, version, as_of, body FROM view_sections
+    WHERE customer_id = (
+        SELECT held.customer_id FROM view_identities AS held
+        JOIN view_sections AS profile USING (customer_id)
+        WHERE held.handle = $1 AND profile.section = 'profile'
+        ORDER BY profile.version DESC LIMIT 1)
+"""
+
+_APPLY = """
+    INSERT INTO view_sections AS stored (customer_id, section, version, as_of, body)
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::timestamptz[], $5::text[])
+    ON CONFLICT (customer_id, section) DO UPDATE
+        SET version = excluded.version, as_of = excluded.as_of, body = excluded.body
+        WHERE excluded.version > stored.version
+    RETURNING customer_id, section
+"""
+
+# Index: view_identities_customer. Rows that stay are not touched.
+_REPLACE_HANDLES = """
+    WITH held AS (SELECT * FROM unnest($2::uuid[], $3::bytea[]) AS held (customer_id, handle)),
+    dropped AS (
+        DELETE FROM view_identities AS stored WHERE stored.customer_id = ANY($1::uuid[])
+        AND NOT EXISTS (SELECT FROM held
+                        WHERE held.customer_id = stored.customer_id AND held.handle = stored.handle))
+    INSERT INTO view_identities (handle, customer_id) SELECT handle, customer_id FROM held
+    ON CONFLICT DO NOTHING
+"""
+
+# Index: view_sections_pkey, read in its order.
+_CUSTOMERS_AFTER = """
+    SELECT DISTINCT customer_id FROM view_sections WHERE customer_id > $1 ORDER BY customer_id LIMIT $2
+"""
+
+
+async def read_many(pool: asyncpg.Pool, customer_ids: Sequence[UUID]) -> dict[UUID, list[tuple[Any, ...]]]:
+    """Each customer's rows (section, version, as_of, body); customers without any are left out."""
+    found: dict[UUID, list[tuple[Any, ...]]] = {}
+    for row in await pool.fetch(_READ_MANY, customer_ids):
+        found.setdefault(row[0], []).append(tuple(row)[1:])
+    return found
+
+
+async def find(pool: asyncpg.Pool, handle: bytes) -> tuple[UUID, list[tuple[Any, ...]]] | None:
+    """The customer who holds this handle, with their rows as in `read_many`."""
+    rows = await pool.fetch(_FIND, handle)
+    return (rows[0][0], [tuple(row)[1:] for row in rows]) if rows else None
+
+
+async def apply(connection: asyncpg.Connection, snapshots: Iterable[Snapshot]) -> set[tuple[UUID, str]]:
+    """Keep what is newer than what is kept; one statement, rows locked in the order of their key.
+
+    Args:
+        snapshots: at most one for each customer and section.
+
+    Returns:
+        The customers and sections that changed.
+    """
+    ordered = sorted(snapshots, key=lambda snapshot: snapshot[:2])
+    columns = [list(column) for column in zip(*ordered, strict=True)] or [[]] * 5
+    rows = await connection.fetch(_APPLY, *columns)
+    return {(row[0], row[1]) for row in rows}
+
+
+async def replace_handles(connection: asyncpg.Connection, held: dict[UUID, set[bytes]]) -> None:
+    """Give these customers exactly these handles.
+
+    Called in the transaction of `apply`, after it: the rows that it locked keep two snapshots of one customer
+    apart, and a statement of its own sees what the earlier one has committed.
+    """
+    pairs = sorted((customer_id, handle) for customer_id, handles in held.items() for handle in handles)
+    await connection.execute(
+        _REPLACE_HANDLES, sorted(held), [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    )
+
+
+async def customers_after(pool: asyncpg.Pool, after: UUID, limit: int) -> list[UUID]:
+    """The next customers of the view, in the order of their ids."""
+    return [row[0] for row in await pool.fetch(_CUSTOMERS_AFTER, after, limit)]
