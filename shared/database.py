@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import asyncpg
 import orjson
-from sqlalchemy import URL
+from sqlalchemy import URL, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -21,6 +21,7 @@ from shared.settings import ServiceSettings
 from shared.telemetry import current_traceparent
 
 CLOSE_TIMEOUT_S = 5
+_BEGIN = text("SELECT set_config('c360.traceparent', :traceparent, true)")
 
 # Conditions in which the database is away or asks to try again: nobody's fault, never counted as a failure.
 AWAY = (
@@ -105,13 +106,19 @@ class Database:
     async def session(self) -> AsyncIterator[AsyncSession]:
         """A session in one transaction: committed on a clean exit, rolled back on any error."""
         async with AsyncSession(self._engine, expire_on_commit=False) as session, session.begin():
-            session.info["traceparent"] = current_traceparent()
             yield session
 
 
 async def raw(session: AsyncSession) -> asyncpg.Connection:
-    """The asyncpg connection under a session, in the session's transaction: for arrays and COPY."""
+    """The asyncpg connection under a session, in the session's transaction: for arrays and COPY.
+
+    SQLAlchemy begins on the server with its own first statement only, so there is one before the connection
+    is handed out: it gives SQL functions that emit events the trace context.
+    """
     await session.flush()
+    if not session.info.get("begun"):
+        await session.execute(_BEGIN, {"traceparent": current_traceparent() or ""})
+        session.info["begun"] = True
     connection = await session.connection()
     return (await connection.get_raw_connection()).driver_connection
 

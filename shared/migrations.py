@@ -42,7 +42,7 @@ async def migrate(settings: ServiceSettings, package: str) -> None:
         package: the import name that holds `migrations/`, such as `services.loyalty`.
     """
     await _create_database(settings.database_url, settings.database)
-    if await _is_current(settings, package):
+    if await is_current(settings, package):
         return
     await asyncio.to_thread(command.upgrade, _config(settings.dsn, package), "head")
 
@@ -95,10 +95,13 @@ async def _create_database(server_url: str, name: str) -> None:
         await connection.close()
 
 
-async def _is_current(settings: ServiceSettings, package: str) -> bool:
-    """Whether the database stands at the newest revision; spares a warm start Alembic's whole machinery."""
+async def is_current(settings: ServiceSettings, package: str) -> bool:
+    """Whether the database is there and at the newest revision; spares a warm start Alembic's machinery."""
     heads = set(ScriptDirectory(str(_folder(package))).get_heads())
-    connection = await asyncpg.connect(settings.dsn)
+    try:
+        connection = await asyncpg.connect(settings.dsn)
+    except asyncpg.InvalidCatalogNameError:
+        return False
     try:
         rows = await connection.fetch("SELECT version_num FROM alembic_version")
     except asyncpg.UndefinedTableError:

@@ -12,10 +12,12 @@ MakeDatabase = Callable[..., Awaitable[ServiceSettings]]
 
 @pytest.fixture
 async def fresh() -> AsyncIterator[MakeDatabase]:
-    """`await fresh(LoyaltySettings, "services.loyalty", **overrides)`: settings with a database of its own."""
+    """`await fresh(LoyaltySettings, "services.loyalty", **overrides)`: settings with an own database."""
     made: list[ServiceSettings] = []
 
-    async def make(settings_type: type[ServiceSettings], package: str, **overrides: object) -> ServiceSettings:
+    async def make(
+        settings_type: type[ServiceSettings], package: str, **overrides: object
+    ) -> ServiceSettings:
         settings = await make_database(settings_type, package, **overrides)
         made.append(settings)
         return settings

@@ -10,8 +10,6 @@ import asyncio
 from datetime import timedelta
 from uuid import UUID
 
-import asyncpg
-
 from shared.database import Database, is_away
 from shared.messaging import failpoints
 from shared.messaging.bus import Bus, BusAway, Outgoing
@@ -115,13 +113,15 @@ class Relay:
         name = self._database.settings.name
         try:
             row = await self._database.pool.fetchrow(
-                """SELECT (SELECT count(*) FROM (SELECT 1 FROM outbox LIMIT 10000) AS some) AS rows,
+                """SELECT (SELECT count(*) FROM (SELECT 1 FROM outbox LIMIT 10000) AS bounded) AS rows,
                           coalesce(extract(epoch FROM now() - (SELECT min(created_at) FROM
                               (SELECT created_at FROM outbox ORDER BY id LIMIT 1) AS oldest)), 0) AS age,
-                          (SELECT count(*) FROM (SELECT 1 FROM section_marks LIMIT 10000) AS some) AS marks"""
+                          (SELECT count(*) FROM (SELECT 1 FROM section_marks LIMIT 10000) AS bounded) AS marks"""
             )
-        except (asyncpg.PostgresError, OSError, TimeoutError, asyncpg.InterfaceError):
-            return
+        except Exception as error:
+            if is_away(error):
+                return
+            raise
         OUTBOX_ROWS.labels(name).set(row["rows"])
         OUTBOX_AGE.labels(name).set(float(row["age"]))
         SECTION_MARKS.labels(name).set(row["marks"])

