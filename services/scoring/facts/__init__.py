@@ -1,0 +1,1 @@
+"""Facts: the sufficient statistics of each customer, kept up to date from events."""

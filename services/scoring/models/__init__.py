@@ -1,0 +1,1 @@
+"""Models: probability models of purchases and spend, fitted to the facts and stored as versions."""

@@ -1,0 +1,1 @@
+"""Value: recency, frequency and money, the chance of being alive, and the lifetime value."""
