@@ -1,5 +1,6 @@
 """The outbox: an event is written in the caller's transaction and leaves once it is safe elsewhere."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from sqlalchemy import text
@@ -15,8 +16,20 @@ _INSERT = text("INSERT INTO outbox (id, type, envelope) VALUES (:id, :type, :env
 
 async def emit(session: AsyncSession, data: EventData) -> UUID:
     """Write an event that is published after the session's transaction has committed; returns its id."""
-    event_id = new_id()
-    envelope = encode(data, event_id=event_id, time=utc_now(), traceparent=current_traceparent())
-    await session.execute(_INSERT, {"id": event_id, "type": data.type, "envelope": envelope})
-    session.info["emitted"] = True
+    (event_id,) = await emit_all(session, [data])
     return event_id
+
+
+async def emit_all(session: AsyncSession, events: Sequence[EventData]) -> list[UUID]:
+    """Write many events in one round trip; returns their ids in the same order."""
+    if not events:
+        return []
+    now, traceparent = utc_now(), current_traceparent()
+    rows = []
+    for data in events:
+        event_id = new_id()
+        envelope = encode(data, event_id=event_id, time=now, traceparent=traceparent)
+        rows.append({"id": event_id, "type": data.type, "envelope": envelope})
+    await session.execute(_INSERT, rows)
+    session.info["emitted"] = True
+    return [row["id"] for row in rows]
