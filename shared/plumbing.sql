@@ -32,19 +32,20 @@ ALTER TABLE outbox SET (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_
 CREATE FUNCTION outbox_emit(
     event_type text, subject uuid, data jsonb, traceparent text DEFAULT NULL, schema_version int DEFAULT 1,
     producer text DEFAULT current_setting('c360.service', true)
-) RETURNS uuid LANGUAGE sql VOLATILE AS $$
-    INSERT INTO outbox (id, type, envelope)
-    SELECT event.id, event_type, (jsonb_strip_nulls(jsonb_build_object(
-        'specversion', '1.0', 'id', event.id, 'source', '/' || producer, 'type', event_type,
+) RETURNS uuid LANGUAGE plpgsql VOLATILE AS $$  -- plpgsql keeps its plans between calls, sql does not
+DECLARE
+    event_id uuid := uuid7();
+BEGIN
+    INSERT INTO outbox (id, type, envelope) VALUES (event_id, event_type, (jsonb_strip_nulls(jsonb_build_object(
+        'specversion', '1.0', 'id', event_id, 'source', '/' || producer, 'type', event_type,
         'time', to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
         'datacontenttype', 'application/json',
         'dataschema', '/schemas/' || event_type || '.v' || schema_version || '.json',
         'subject', subject,
         'traceparent', coalesce(traceparent, nullif(current_setting('c360.traceparent', true), ''))
-    )) || jsonb_build_object('data', data))::text
-    FROM (SELECT uuid7() AS id) AS event
-    RETURNING id
-$$;
+    )) || jsonb_build_object('data', data))::text);
+    RETURN event_id;
+END $$;
 
 -- Which events a consumer has dealt with. Partitioned by the event's id, which begins with its time, so
 -- that ids older than the retention leave as whole partitions.
