@@ -4,10 +4,24 @@ from collections.abc import Mapping
 
 import httpx
 from fastapi import FastAPI
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gateway.edge import dead_letters, documents, routes
+from gateway.edge.callers import Callers
+from gateway.edge.door import Door
+from gateway.edge.forwarding import Forwarder
+from gateway.edge.lifetime import with_edge
+from gateway.edge.upstreams import Upstream, Upstreams
+from gateway.intake import partners, receipts, webhooks
+from gateway.intake.receipts import purging
 from gateway.settings import GatewaySettings
+from gateway.view import projection, timeline
+from gateway.view import routes as view
 from shared.messaging.bus import Bus
 from shared.web.app import create_service_app
+
+OPENAPI = "/openapi.json"
 
 
 def create_app(
@@ -23,4 +37,48 @@ def create_app(
         upstreams: transports per service, for services in the same process; otherwise their URLs are used.
     """
     settings = settings or GatewaySettings()
-    return create_service_app(settings, routers=[], reactions=[], bus=bus)
+    app = create_service_app(
+        settings,
+        title="Customer 360",
+        routers=[
+            webhooks.router,
+            receipts.router,
+            partners.router,
+            routes.router,
+            dead_letters.router,
+            documents.router,
+            view.plain,
+            view.router,
+        ],
+        reactions=[projection.reactions, timeline.reactions],
+        jobs=[purging(settings)],
+        bus=bus,
+    )
+    # FastAPI's own /openapi.json shows this app only; ours shows all parts.
+    app.router.routes[:] = [route for route in app.router.routes if getattr(route, "path", "") != OPENAPI]
+    app.state.intake = webhooks.Intake(settings)
+    callers = app.state.callers = Callers(settings)
+    services = app.state.upstreams = Upstreams.of(settings, upstreams)
+    itself = Upstream("gateway", "http://gateway", httpx.ASGITransport(app=_inside(app)), settings)
+    app.state.dead_letters_of = {**services, "gateway": itself}
+    # Innermost, so that ids, problem documents and measurements surround the door too.
+    app.user_middleware.append(
+        Middleware(
+            Door,
+            table=documents.route_table(app, settings.published),
+            callers=callers,
+            forwarder=Forwarder(services, settings),
+            settings=settings,
+        )
+    )
+    app.router.lifespan_context = with_edge(app.router.lifespan_context)
+    return app
+
+
+def _inside(app: FastAPI) -> ASGIApp:
+    """The app's routes without the door, for the gateway's own calls to its /internal routes."""
+
+    async def inside(scope: Scope, receive: Receive, send: Send) -> None:
+        await app.router({**scope, "app": app}, receive, send)
+
+    return inside

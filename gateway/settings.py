@@ -24,10 +24,11 @@ class GatewaySettings(ServiceSettings):
         validation_alias=AliasChoices("bootstrap_key", "C360_BOOTSTRAP_KEY"),
         description="A known first operator key; when unset, one is made at the first start and shown once.",
     )
-    webhook_secret_key: SecretStr = Field(
+    webhook_secret_key: SecretStr | None = Field(
+        None,
         validation_alias=AliasChoices("webhook_secret_key", "C360_WEBHOOK_SECRET_KEY"),
         min_length=32,
-        description="Encrypts the partners' webhook secrets at rest; several, newest first, comma-separated.",
+        description="Encrypts partners' webhook secrets at rest; several, newest first, comma-separated.",
     )
     published: Path = Field(PUBLISHED, description="The folder of openapi.json and asyncapi.json.")
 
@@ -56,6 +57,13 @@ class GatewaySettings(ServiceSettings):
     forward_concurrent: int = Field(128, ge=1, description="Requests under way per service.")
     breaker_failures: int = Field(5, ge=1, description="Failures in a row that open a service's breaker.")
     breaker_open_s: float = Field(2.0, gt=0, description="How long an open breaker refuses before one probe.")
+
+    fresh_timeout_s: float = Field(1.0, gt=0, description="For one service's part of a `fresh=true` view.")
+    streams: int = Field(2_000, ge=1, description="Open streams per process; beyond it 503.")
+    stream_queue: int = Field(128, ge=8, description="Changes waiting to be sent, per stream.")
+    stream_stall_s: float = Field(10.0, gt=0, description="A reader that takes nothing for so long is dropped.")
+    stream_heartbeat_s: float = Field(15.0, gt=0)
+    stream_life_s: float = Field(3_600.0, gt=0, description="Then a stream ends, and its key is checked anew.")
 
     webhook_body_limit_bytes: int = Field(256 * 1024, ge=1024)
     partner_cache_s: float = Field(5.0, ge=0, le=60)

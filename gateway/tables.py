@@ -30,9 +30,9 @@ class ApiKey(Base, table=True):
     partner: str | None = None
     created_by: str
     created_at: datetime = Field(sa_column=_moment())
-    expires_at: datetime | None = Field(sa_column=_moment(nullable=True))
-    revoked_at: datetime | None = Field(sa_column=_moment(nullable=True))
-    last_used_at: datetime | None = Field(sa_column=_moment(nullable=True))
+    expires_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))
+    revoked_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))
+    last_used_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))
 
 
 class Partner(Base, table=True):
@@ -43,7 +43,7 @@ class Partner(Base, table=True):
     name: str = Field(primary_key=True)
     scheme: str
     created_at: datetime = Field(sa_column=_moment())
-    disabled_at: datetime | None = Field(sa_column=_moment(nullable=True))
+    disabled_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))
 
 
 class PartnerSecret(Base, table=True):
@@ -55,7 +55,7 @@ class PartnerSecret(Base, table=True):
     partner: str = Field(foreign_key="partners.name")
     sealed: bytes
     created_at: datetime = Field(sa_column=_moment())
-    retires_at: datetime | None = Field(sa_column=_moment(nullable=True))
+    retires_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))
 
 
 class Receipt(Base, table=True):
@@ -71,4 +71,4 @@ class Receipt(Base, table=True):
     reason: str | None = None
     body: bytes | None = None
     received_at: datetime = Field(sa_column=_moment())
-    mended_at: datetime | None = Field(sa_column=_moment(nullable=True))
+    mended_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))

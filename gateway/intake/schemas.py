@@ -1,0 +1,64 @@
+"""What the intake's routes take and give."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.web.schemas import Schema
+
+PartnerName = Annotated[
+    str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="Part of the webhook's address.")
+]
+
+
+class NewPartner(Schema):
+    """A partner to admit."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"name": "taobao", "scheme": "standard-webhooks"}]}
+    )
+
+    name: PartnerName
+    scheme: Literal["standard-webhooks"] = "standard-webhooks"
+
+
+class PartnerView(BaseModel):
+    """A partner; its webhooks go to /webhooks/{name}."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    name: str
+    scheme: str
+    created_at: datetime
+    disabled_at: datetime | None
+
+
+class PartnerSecretView(BaseModel):
+    """A secret just made: the only time that it is shown. The one before may verify a while longer."""
+
+    name: str
+    scheme: str
+    secret: str
+    old_secret_until: datetime | None = None
+
+
+class Accepted(BaseModel):
+    """What a webhook became. `duplicate`: this webhook id was here before, as this receipt."""
+
+    receipt_id: UUID
+    status: Literal["accepted", "duplicate", "quarantined"]
+
+
+class ReceiptView(BaseModel):
+    """A webhook that was verified. `body` only while it is quarantined, and for callers with pii:read."""
+
+    receipt_id: UUID
+    partner: str
+    webhook_id: str
+    status: Literal["accepted", "quarantined"]
+    reason: str | None
+    received_at: datetime
+    mended_at: datetime | None
+    body: str | None = None

@@ -1,0 +1,110 @@
+"""POST /webhooks/{partner}: verify, store with its event, answer. Needs our own database and nothing else."""
+
+import orjson
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from gateway.edge.limits import RateLimit
+from gateway.intake import store
+from gateway.intake.rules import FeedbackWebhook, Unusable, read_feedback
+from gateway.intake.schemas import Accepted
+from gateway.intake.sealing import Vault
+from gateway.intake.senders import Senders
+from gateway.intake.signatures import verify
+from gateway.settings import GatewaySettings
+from shared.clock import utc_now
+from shared.ids import new_id
+from shared.problems import Malformed, TooLarge, TooManyRequests
+from shared.telemetry import current_traceparent
+from shared.web.dependencies import wake
+
+router = APIRouter(tags=["intake"])
+
+_HEADER = {"in": "header", "required": True, "schema": {"type": "string"}}
+_DESCRIBED = {
+    "parameters": [
+        _HEADER | {"name": "webhook-id", "description": "Names the webhook; a repeat is a duplicate."},
+        _HEADER | {"name": "webhook-timestamp", "description": "Unix seconds, within five minutes of now."},
+        _HEADER | {"name": "webhook-signature", "description": "v1,<base64 of HMAC-SHA256>"},
+    ],
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": FeedbackWebhook.model_json_schema()}},
+    },
+}
+
+
+class Intake:
+    """What the webhook route works with, made once for the app."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        key = settings.webhook_secret_key
+        self.body_limit = settings.webhook_body_limit_bytes
+        self.vault = Vault(key.get_secret_value() if key else None)
+        self.senders = Senders(settings, self.vault)
+        self.limit = RateLimit("intake", settings.rate_intake, tracked=settings.partner_cache_size)
+
+
+@router.post(
+    "/webhooks/{partner}",
+    status_code=202,
+    response_model=Accepted,
+    responses={200: {"model": Accepted, "description": "The webhook was here before."}},
+    openapi_extra=_DESCRIBED,
+)
+async def receive(partner: str, request: Request) -> Response:
+    """Take a signed webhook of a partner (Standard Webhooks v1).
+
+    What is signed is stored: as accepted, or as quarantined when it is no feedback, to be mended.
+    """
+    intake: Intake = request.app.state.intake
+    pool = request.app.state.database.pool
+    body = await _body(request, intake.body_limit)
+    webhook_id = verify(await intake.senders.webhooks(pool, partner), request.scope["headers"], body)
+    verdict = intake.limit.take(partner)
+    if not verdict.allowed:
+        raise TooManyRequests("This partner sends too fast.", retry_after_s=verdict.retry_after_s)
+    receipt_id = new_id()
+    event, reason = None, None
+    try:
+        event = read_feedback(
+            body, receipt_id=receipt_id, partner=partner, webhook_id=webhook_id, now=utc_now()
+        ).model_dump_json()
+    except Unusable as error:
+        reason = error.reason
+    stored = await store.receive(
+        pool,
+        receipt_id=receipt_id,
+        partner=partner,
+        webhook_id=webhook_id,
+        event=event,
+        reason=reason,
+        body=None if event else body,
+        traceparent=current_traceparent(),
+    )
+    if stored.fresh and event:
+        wake(request)
+    status = "duplicate" if not stored.fresh else "accepted" if event else "quarantined"
+    headers = {"Location": f"/v1/receipts/{stored.receipt_id}"}
+    for name, value in intake.limit.headers(verdict):
+        headers[name.decode()] = value.decode()
+    return Response(
+        orjson.dumps({"receipt_id": stored.receipt_id, "status": status}),
+        202 if stored.fresh else 200,
+        headers=headers,
+        media_type="application/json",
+    )
+
+
+async def _body(request: Request, limit: int) -> bytes:
+    """The body as it came, since the signature is over its bytes."""
+    body = bytearray()
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise Malformed("The caller went away before the body was complete.")
+        body += message.get("body", b"")
+        if len(body) > limit:
+            raise TooLarge(f"A webhook may have up to {limit} bytes.")
+        if not message.get("more_body", False):
+            return bytes(body)
