@@ -8,6 +8,7 @@
 import fcntl
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -65,7 +66,9 @@ class DataDirectory:
             os.close(self._lock)  # which gives the lock back
             self._lock = None
 
-    def secret(self, variable: str, *, prefix: str = "", make: bool = True) -> tuple[str, bool]:
+    def secret(
+        self, variable: str, make: Callable[[], str] = lambda: secrets.token_urlsafe(32)
+    ) -> tuple[str, bool]:
         """The secret that an environment variable sets, else the one kept here, made when there is none.
 
         Returns:
@@ -77,10 +80,8 @@ class DataDirectory:
         file = folder / variable.removeprefix("C360_").lower()
         if file.exists():
             return file.read_text(encoding="ascii").strip(), False
-        if not make:
-            raise Refused(f"{variable} is not set and {file} does not exist; run `c360 up` once or set it.")
         folder.mkdir(mode=0o700, exist_ok=True)
-        value = prefix + secrets.token_urlsafe(32)
+        value = make()
         unfinished = file.with_suffix(".new")
         unfinished.unlink(missing_ok=True)
         descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

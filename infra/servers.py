@@ -104,8 +104,16 @@ class Postgres:
 
     @property
     def running(self) -> bool:
-        """Whether any process of it lives."""
+        """Whether any process of it lives; looks at all processes of the machine."""
         return bool(self._processes())
+
+    @property
+    def alive(self) -> bool:
+        """Whether the server we started still serves; cheap enough to ask all the time."""
+        try:
+            return bool(psutil.Process(self.pid).status() != psutil.STATUS_ZOMBIE)
+        except psutil.Error:
+            return False
 
     def _prepare(self) -> "PostgresServer":
         with warnings.catch_warnings():

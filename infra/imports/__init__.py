@@ -1,0 +1,1 @@
+"""Importing files through the gateway's batch API."""
