@@ -25,11 +25,11 @@ async def emit_all(session: AsyncSession, events: Sequence[EventData]) -> list[U
     if not events:
         return []
     now, traceparent = utc_now(), current_traceparent()
+    ids = [new_id() for _ in events]
     rows = []
-    for data in events:
-        event_id = new_id()
+    for event_id, data in zip(ids, events, strict=True):
         envelope = encode(data, event_id=event_id, time=now, traceparent=traceparent)
         rows.append({"id": event_id, "type": data.type, "envelope": envelope})
     await session.execute(_INSERT, rows)
     session.info["emitted"] = True
-    return [row["id"] for row in rows]
+    return ids
