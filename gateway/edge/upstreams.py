@@ -41,7 +41,7 @@ class Upstream:
         self.breaker = Breaker(settings.breaker_failures, settings.breaker_open_s)
         self._transport = transport
         self._settings = settings
-        self._under_way = 0
+        self.under_way = 0
         self._log = logger(upstream=name)
 
     async def send(self, request: httpx.Request, *, timeout_s: float) -> httpx.Response:
@@ -54,7 +54,7 @@ class Upstream:
             Unavailable: the service is away, its breaker open, or too much is under way.
             TimedOut: it did not answer in time.
         """
-        if self._under_way >= self._settings.forward_concurrent:
+        if self.under_way >= self._settings.forward_concurrent:
             raise Unavailable(f"The {self.name} service has more requests than it can take.")
         try:
             self.breaker.admit()
@@ -66,7 +66,7 @@ class Upstream:
             "write": timeout_s,
             "pool": timeout_s,
         }
-        self._under_way += 1
+        self.under_way += 1
         try:
             async with asyncio.timeout(timeout_s):
                 response = await self._attempts(request)
@@ -149,7 +149,7 @@ class Upstream:
         )
 
     def _release(self) -> None:
-        self._under_way -= 1
+        self.under_way -= 1
 
 
 class CallerBody(httpx.AsyncByteStream):
