@@ -8,6 +8,8 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 CODE   := shared gateway services infra
 ARGS   ?=
+COMPILE = uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --quiet \
+          --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
 
 # pytest-xdist workers: one per core.
 WORKERS ?= auto
@@ -47,8 +49,8 @@ format: $(STAMP) ## put the code into shape
 	$(BIN)/ruff format .
 
 lock: $(STAMP) ## compile requirements.lock from pyproject.toml (wants uv)
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet -o requirements.lock
+	$(COMPILE) --extra dev -o requirements.lock
+	$(COMPILE) --extra build --constraint requirements.lock -o infra/docker/requirements.lock
 
 bench: $(STAMP) ## measure against the yardsticks (ARGS="--quick --only P1")
 	$(BIN)/python -m infra.bench $(ARGS)

@@ -80,14 +80,18 @@ class DataDirectory:
         file = folder / variable.removeprefix("C360_").lower()
         if file.exists():
             return file.read_text(encoding="ascii").strip(), False
-        folder.mkdir(mode=0o700, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         value = make()
-        unfinished = file.with_suffix(".new")
-        unfinished.unlink(missing_ok=True)
+        unfinished = folder / f"{file.name}.{os.getpid()}"
         descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as stream:
             stream.write(value + "\n")
             stream.flush()
             os.fsync(stream.fileno())
-        unfinished.rename(file)
+        try:
+            os.link(unfinished, file)  # fails when another process was first, unlike a rename
+        except FileExistsError:
+            return file.read_text(encoding="ascii").strip(), False
+        finally:
+            unfinished.unlink()
         return value, True

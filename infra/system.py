@@ -47,11 +47,17 @@ def ground() -> Iterator[Ground]:
         yield Ground(data, postgres, new_key)
 
 
-def load_secrets(data: DataDirectory) -> str | None:
-    """Put the secrets into the environment; the operator's key when it was made just now."""
+def load_secrets(data: DataDirectory, *, for_gateway: bool = True) -> str | None:
+    """Put the secrets into the environment; the operator's key when it was made just now.
+
+    Args:
+        for_gateway: also those that the gateway alone may know.
+    """
     from gateway.edge.keys import make_key
 
     os.environ["C360_INTERNAL_SECRET"], _ = data.secret("C360_INTERNAL_SECRET")
+    if not for_gateway:
+        return None
     os.environ["C360_WEBHOOK_SECRET_KEY"], _ = data.secret("C360_WEBHOOK_SECRET_KEY")
     key, is_new = data.secret("C360_BOOTSTRAP_KEY", lambda: make_key().text)
     os.environ["C360_BOOTSTRAP_KEY"] = key

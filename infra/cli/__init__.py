@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import os
 import sys
 
 import httpx
@@ -30,6 +31,8 @@ if importlib.util.find_spec("services.scoring.cli") is not None:
 
 def main() -> None:
     """The console script. Errors are one sentence on standard error and exit code 1."""
+    for name in [name for name, value in os.environ.items() if name.startswith("C360_") and not value]:
+        del os.environ[name]  # compose files set what is not given to nothing
     try:
         app()
     except Refused as refused:

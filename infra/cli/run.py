@@ -21,6 +21,7 @@ def mount(app: typer.Typer) -> None:
     app.command()(serve)
     app.command()(migrate)
     app.command()(doctor)
+    app.command(hidden=True)(probe)
 
 
 def up(
@@ -67,14 +68,14 @@ def serve(
         C360_HOST=0.0.0.0 c360 serve loyalty --port 8003
     """
     from infra.embedded import Server, url_of, uvicorn_config
-    from infra.parts import GATEWAY_PORT, part_named
+    from infra.parts import GATEWAY, GATEWAY_PORT, part_named
     from infra.split import end_with_supervisor
-    from infra.system import listen, run_async
+    from infra.system import listen, load_secrets, run_async
 
     end_with_supervisor()
     part = part_named(name)
-    if part.name != "gateway" and not os.environ.get("C360_INTERNAL_SECRET"):
-        raise Refused("Set C360_INTERNAL_SECRET to the same 32 characters or more for every part.")
+    if new_key := load_secrets(DataDirectory.from_environment(), for_gateway=part is GATEWAY):
+        print(f"operator key, shown once: {new_key}", flush=True)
     listener = listen(host, GATEWAY_PORT + part.offset if port is None else port)
 
     async def run() -> None:
@@ -96,20 +97,31 @@ def migrate() -> None:
         C360_DATABASE_URL=postgresql://c360@db/ c360 migrate
     """
     from infra.parts import PARTS
-    from infra.servers import Postgres
-    from infra.system import load_secrets, migrate_all, run_async
+    from infra.system import ground, load_secrets, migrate_all, run_async
 
     if os.environ.get("C360_DATABASE_URL"):
-        # Migrations need no secret, but the settings of every part name them.
-        os.environ.setdefault("C360_INTERNAL_SECRET", "-" * 32)
-        os.environ.setdefault("C360_WEBHOOK_SECRET_KEY", "-" * 32)
+        new_key = load_secrets(DataDirectory.from_environment())
         run_async(migrate_all())
     else:
-        with DataDirectory.from_environment() as data, Postgres(data.path / "postgres") as server:
-            load_secrets(data)
-            os.environ["C360_DATABASE_URL"] = server.url
+        with ground() as found:
+            new_key = found.new_key
             run_async(migrate_all())
+    if new_key:
+        print(f"operator key, shown once: {new_key}", flush=True)
     console.print(f"{len(PARTS)} databases are at their newest revision")
+
+
+def probe(port: int) -> None:
+    """Exit with 0 when the part on this port lives; what containers ask."""
+    import http.client
+
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=3)
+    try:
+        connection.request("GET", "/healthz")
+        status = connection.getresponse().status
+    except OSError:
+        status = 0
+    raise typer.Exit(0 if status == 200 else 1)
 
 
 @dataclass(frozen=True, slots=True)

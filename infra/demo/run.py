@@ -17,6 +17,7 @@ from infra.cli.client import Gateway, Said
 from infra.cli.show import console
 from infra.demo.people import Buy, Person, make_people, most_interesting
 from infra.demo.people import Said as Feedback
+from infra.parallel import in_parallel
 from shared.clock import utc_now
 
 SHOP = "demo-shop"
@@ -29,7 +30,6 @@ VIEW_POLL_S = 0.25
 REDEEMED_POINTS = 100
 
 T = TypeVar("T")
-R = TypeVar("R")
 Step = Callable[[], None]
 
 
@@ -63,8 +63,12 @@ async def fill(count: int, seed: int, *, quiet: bool) -> Outcome:
             return lambda: progress.advance(task)
 
         async with Gateway(connections=IN_FLIGHT) as gateway:
-            ids = await _each(people, lambda p: _register(gateway, p), bar("customers", len(people)))
-            known = {person.number: customer for person, customer in zip(people, ids, strict=True)}
+            known: dict[str, str] = {}
+
+            async def register(person: Person) -> None:
+                known[person.number] = await _register(gateway, person)
+
+            await _each(people, register, bar("customers", len(people)))
             batches = [buys[start : start + BATCH] for start in range(0, len(buys), BATCH)]
             await _each(batches, lambda b: _purchases(gateway, b), bar("purchases", len(batches)))
             outcome.counts["purchases"] = len(buys)
@@ -78,19 +82,12 @@ async def fill(count: int, seed: int, *, quiet: bool) -> Outcome:
     return outcome
 
 
-async def _each(items: Sequence[T], work: Callable[[T], Awaitable[R]], step: Step) -> list[R]:
-    """Work on the items, IN_FLIGHT at a time; results in their order."""
-    room = asyncio.Semaphore(IN_FLIGHT)
-
-    async def one(item: T) -> R:
-        async with room:
-            result = await work(item)
+async def _each(items: Sequence[T], work: Callable[[T], Awaitable[None]], step: Step) -> None:
+    async def one(item: T) -> None:
+        await work(item)
         step()
-        return result
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(item)) for item in items]
-    return [task.result() for task in tasks]
+    await in_parallel(items, one, at_once=IN_FLIGHT)
 
 
 async def _register(gateway: Gateway, person: Person) -> str:

@@ -4,9 +4,9 @@ There is no progress file: a repeat sends everything again, and what is there al
 a run that was killed at any moment is completed by running it again, also against a restored system.
 """
 
-import asyncio
 import csv
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,6 +19,7 @@ from infra.cli.client import Gateway, Said, describe
 from infra.cli.show import console
 from infra.data import Refused
 from infra.imports.read import Row, read_rows
+from infra.parallel import in_parallel
 
 PATH = "/v1/purchases:batch"
 # Answers that one row of many may be to blame for: the batch is halved until that row stands alone.
@@ -71,26 +72,25 @@ async def import_file(
         async with Gateway(connections=in_flight) as gateway:
             run = _Run(gateway, outcome, rejects)
             rows = read_rows(path, file_format, source)
-            under_way: set[asyncio.Task[None]] = set()
+
+            async def take(taken: list[Row]) -> None:
+                await run.take(taken)
+                progress.update(task, completed=taken[-1].ends_at, rows=outcome.rows)
+
             try:
-                while taken := list(islice(rows, batch)):
-                    if len(under_way) >= in_flight:
-                        done, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
-                        for finished in done:
-                            finished.result()
-                    under_way.add(asyncio.create_task(run.take(taken)))
-                    progress.update(task, completed=taken[-1].ends_at, rows=outcome.rows)
-                    await asyncio.sleep(0)
-                await asyncio.gather(*under_way)
+                await in_parallel(_batches(rows, batch), take, at_once=in_flight)
             except Refused as refused:
-                for unfinished in under_way:
-                    unfinished.cancel()
                 raise Refused(
                     f"{str(refused).rstrip('.')}; {outcome.rows} rows are dealt with, run it again to go on."
                 ) from refused
         progress.update(task, completed=size, rows=outcome.rows)
     outcome.seconds = time.monotonic() - began
     return outcome
+
+
+def _batches(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
+    while taken := list(islice(rows, size)):
+        yield taken
 
 
 class _Run:
