@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.edge import dead_letters, documents, routes
 from gateway.edge.callers import Callers
-from gateway.edge.door import Door
+from gateway.edge.door import INSIDE, Door
 from gateway.edge.forwarding import Forwarder
 from gateway.edge.lifetime import with_edge
 from gateway.edge.upstreams import Upstream, Upstreams
@@ -18,6 +18,7 @@ from gateway.intake.receipts import purging
 from gateway.settings import GatewaySettings
 from gateway.view import projection, timeline
 from gateway.view import routes as view
+from gateway.view.plain import PlainRoutes
 from shared.messaging.bus import Bus
 from shared.web.app import create_service_app
 
@@ -71,14 +72,15 @@ def create_app(
             settings=settings,
         )
     )
+    app.user_middleware.append(Middleware(PlainRoutes, router=view.plain))
     app.router.lifespan_context = with_edge(app.router.lifespan_context)
     return app
 
 
 def _inside(app: FastAPI) -> ASGIApp:
-    """The app's routes without the door, for the gateway's own calls to its /internal routes."""
+    """The app without the door, for the gateway's own calls to its /internal routes."""
 
     async def inside(scope: Scope, receive: Receive, send: Send) -> None:
-        await app.router({**scope, "app": app}, receive, send)
+        await app({**scope, INSIDE: True}, receive, send)
 
     return inside

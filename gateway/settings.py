@@ -61,9 +61,9 @@ class GatewaySettings(ServiceSettings):
     fresh_timeout_s: float = Field(1.0, gt=0, description="For one service's part of a `fresh=true` view.")
     streams: int = Field(2_000, ge=1, description="Open streams per process; beyond it 503.")
     stream_queue: int = Field(128, ge=8, description="Changes waiting to be sent, per stream.")
-    stream_stall_s: float = Field(10.0, gt=0, description="A reader that takes nothing for so long is dropped.")
+    stream_stall_s: float = Field(10.0, gt=0, description="Time without taking anything, then dropped.")
     stream_heartbeat_s: float = Field(15.0, gt=0)
-    stream_life_s: float = Field(3_600.0, gt=0, description="Then a stream ends, and its key is checked anew.")
+    stream_life_s: float = Field(3_600.0, gt=0, description="Then it ends and comes back with its key.")
 
     webhook_body_limit_bytes: int = Field(256 * 1024, ge=1024)
     partner_cache_s: float = Field(5.0, ge=0, le=60)

@@ -65,13 +65,15 @@ _WRITE = """
     ON CONFLICT (event_id, item) DO NOTHING
 """
 
-# Index: timeline_journey, read backwards. A customer's lines are few enough to filter by type as they pass.
+# Index: timeline_journey, read backwards from the last line seen; types are filtered as they pass.
 _READ = """
     SELECT event_id, item, type, occurred_at, recorded_at, summary FROM timeline
     WHERE customer_id = $1
-      AND occurred_at >= coalesce($2, '-infinity') AND occurred_at < coalesce($3, 'infinity')
+      AND occurred_at >= coalesce($2::timestamptz, '-infinity')
+      AND occurred_at < coalesce($3::timestamptz, 'infinity')
       AND ($4::text[] IS NULL OR type = ANY($4))
-      AND ($5::timestamptz IS NULL OR (occurred_at, event_id, item) < ($5, $6::uuid, $7::smallint))
+      AND (occurred_at, event_id, item)
+          < (coalesce($5::timestamptz, 'infinity'), $6::uuid, $7::int)
     ORDER BY occurred_at DESC, event_id DESC, item DESC LIMIT $8
 """
 
@@ -121,7 +123,7 @@ async def read_page(
     limit: int,
 ) -> list[asyncpg.Record]:
     """The newest lines first; `since` is included, `until` is not, `after` is the last line already read."""
-    moment, event_id, item = after or (None, None, None)
+    moment, event_id, item = after or (None, UUID(int=0), 0)
     rows: list[asyncpg.Record] = await pool.fetch(
         _READ, customer_id, since, until, types, moment, event_id, item, limit
     )
