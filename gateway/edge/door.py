@@ -21,6 +21,8 @@ OWN = "gateway"
 CALLER = "c360.caller"
 PARTNER = "c360.partner"
 ROUTE = "c360.route"
+# Set by the gateway when it calls itself; no request from outside can carry it.
+INSIDE = "c360.inside"
 # What an overloaded gateway still answers, so that it can be told from a dead one.
 ALWAYS = frozenset({"/healthz", "/readyz", "/metrics"})
 KEY_HEADERS = frozenset({b"authorization", b"x-api-key"})
@@ -55,7 +57,7 @@ class Door:
         self._log = logger(part="door")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or INSIDE in scope:
             await self._app(scope, receive, send)
             return
         operation = self._table.match(scope["method"], scope["path"])
