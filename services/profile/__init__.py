@@ -1,0 +1,1 @@
+"""Profile: who the customer is, what they agreed to, and what they did."""

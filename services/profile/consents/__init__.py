@@ -1,0 +1,1 @@
+"""What a customer agreed to, per purpose and channel, with the evidence."""

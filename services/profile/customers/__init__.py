@@ -1,0 +1,1 @@
+"""The customer's record: registered, changed, found and resolved from handles."""

@@ -1,0 +1,1 @@
+"""What a customer is recognised by: e-mail addresses, phone numbers, external ids."""
