@@ -78,29 +78,6 @@ class BgNbd:
         expected = self._while_alive(horizons, x, since) * self.p_alive(x, last, since)[:, None]
         return expected[:, 0] if np.ndim(horizon) == 0 else expected
 
-    def discounted_purchases(
-        self,
-        steps: Floats,
-        discounts: Floats,
-        frequency: ArrayLike,
-        recency: ArrayLike,
-        age: ArrayLike,
-    ) -> Floats:
-        """Expected purchases, each weighted by the discount factor of the step it falls in, shape (n,).
-
-        Args:
-            steps: ends of the steps after the observation date, rising, shape (m,).
-            discounts: the factor of each step, shape (m,).
-            frequency: x, shape (n,).
-            recency: t_x, shape (n,).
-            age: T, shape (n,).
-        """
-        reached = self.expected_purchases(steps, frequency, recency, age)
-        falling = discounts - np.append(discounts[1:], 0.0)
-        # Σ d_k (E_k - E_{k-1}) = Σ (d_k - d_{k+1}) E_k
-        discounted: Floats = (reached * falling).sum(axis=1)
-        return discounted
-
     def _while_alive(self, horizons: Floats, x: Floats, age: Floats) -> Floats:
         """The expectation given that the customer is alive, shape (n, m)."""
         expected = np.zeros((x.size, horizons.size))

@@ -127,14 +127,6 @@ def test_many_customers_are_scored_as_each_alone() -> None:
     assert (together == alone).all()
 
 
-def test_discounting_at_nothing_is_the_plain_expectation() -> None:
-    model = BgNbd(0.243, 4.414, 0.793, 2.426)
-    steps = np.array([13.0, 26.0, 39.0, 52.0])
-    plain = model.discounted_purchases(steps, np.ones(4), 3, 20, 30)
-    assert plain == pytest.approx(model.expected_purchases(52.0, 3, 20, 30))
-    assert (model.discounted_purchases(steps, 0.9 ** np.arange(4.0), 3, 20, 30) < plain).all()
-
-
 def test_a_fit_finds_the_parameters_that_made_the_data() -> None:
     truth = BgNbd(0.6, 6.0, 0.9, 2.8)
     estimate = fit(made(truth, 4000, seed=11))

@@ -15,6 +15,7 @@ from services.scoring.models import bg_nbd, gamma_gamma
 from services.scoring.models.bg_nbd import BgNbd
 from services.scoring.models.estimation import Estimate
 from services.scoring.models.gamma_gamma import GammaGamma
+from services.scoring.value.lifetime import present_value
 from tests.scoring.cdnow import CALIBRATION_END, needs_sample, sample
 
 pytestmark = needs_sample
@@ -92,7 +93,7 @@ def test_expected_spend_and_discounted_lifetime_value(fits: tuple[Estimate, Esti
     assert mean == pytest.approx([24.658619, 18.911489, 35.170981, 71.462843], rel=1e-4)
     steps = 30.0 * np.arange(1, 13)
     discounts = np.power(1.01, -np.arange(1.0, 13.0))
-    value = purchases.discounted_purchases(steps, discounts, x, recency, age) * mean
+    value = present_value(purchases.expected_purchases(steps, x, recency, age), discounts) * mean
     assert value == pytest.approx([140.096211, 18.943467, 38.180574, 1003.868107], rel=1e-4)
 
 

@@ -1,0 +1,43 @@
+"""The scoring service's assembly: routers, reactions, section and background job."""
+
+import asyncio
+
+from fastapi import FastAPI
+
+from services.scoring.models.routes import router as models
+from services.scoring.reactions import reactions_for
+from services.scoring.section import SECTION
+from services.scoring.settings import ScoringSettings
+from services.scoring.value.routes import router as value
+from services.scoring.value.service import keep_true
+from shared.database import Database
+from shared.jobs import Job
+from shared.messaging.bus import Bus
+from shared.web.app import create_service_app
+
+JOB_EVERY_S = 1.0
+
+
+def create_app(settings: ScoringSettings | None = None, bus: Bus | None = None) -> FastAPI:
+    """The scoring service.
+
+    Args:
+        settings: from the environment when left out.
+        bus: the transport of events; made from the settings when left out.
+    """
+    chosen = settings or ScoringSettings()
+
+    async def keep(database: Database) -> None:
+        await keep_true(database, chosen)
+
+    app = create_service_app(
+        chosen,
+        title="Scoring",
+        routers=[models, value],
+        reactions=[reactions_for(chosen)],
+        section=SECTION,
+        jobs=[Job("scores", JOB_EVERY_S, keep)],
+        bus=bus,
+    )
+    app.state.fitting = asyncio.Semaphore(1)  # one fit at a time: it is all of a core's work
+    return app

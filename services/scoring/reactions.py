@@ -1,0 +1,96 @@
+"""What scoring does when something happens elsewhere: write it down, and bring facts and scores up to date.
+
+All events that arrive together are dealt with together, so that a bulk import costs a few statements for
+hundreds of purchases. A purchase's customers have new scores when the transaction commits.
+"""
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any
+from uuid import UUID
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from services.scoring.facts import store as facts
+from services.scoring.settings import ScoringSettings
+from services.scoring.value.service import refresh
+from shared.clock import utc_now
+from shared.contracts import Event
+from shared.contracts.feedback import (
+    SurveyAnswered,
+    TicketEvent,
+    TicketLinked,
+    TicketOpened,
+    TicketReopened,
+    TicketResolved,
+    TicketUpdated,
+)
+from shared.contracts.handles import Purchase, Refund
+from shared.contracts.profile import CustomerRegistered, PurchaseRecorded, PurchaseRefunded
+from shared.database import raw
+from shared.messaging.reactions import Reactions
+
+RECORD_LIMIT = 5_000  # rows per INSERT
+
+
+def reactions_for(settings: ScoringSettings) -> Reactions:
+    """The reactions of a service with these settings."""
+    reactions = Reactions("scoring.reactions")
+
+    @reactions.on_batch(
+        CustomerRegistered,
+        PurchaseRecorded,
+        PurchaseRefunded,
+        TicketOpened,
+        TicketLinked,
+        TicketUpdated,
+        TicketResolved,
+        TicketReopened,
+        SurveyAnswered,
+    )
+    async def on_something(session: AsyncSession, events: list[Event[Any]]) -> None:
+        await react(session, events, settings)
+
+    return reactions
+
+
+async def react(session: AsyncSession, events: Sequence[Event[Any]], settings: ScoringSettings) -> None:
+    """Write down what happened, then derive and score the customers it happened to, once each."""
+    connection = await raw(session)
+    purchases: list[Purchase] = []
+    refunds: list[Refund] = []
+    tickets: list[Event[TicketEvent]] = []
+    answers: list[SurveyAnswered] = []
+    registrations: dict[UUID, CustomerRegistered] = {}
+    for event in events:
+        match event.data:
+            case PurchaseRecorded(items=items):
+                purchases += items
+            case PurchaseRefunded(items=items):
+                refunds += items
+            case TicketEvent():
+                tickets.append(event)
+            case SurveyAnswered() as answer:
+                answers.append(answer)
+            case CustomerRegistered() as registered:
+                registrations[registered.customer_id] = registered
+    touched = set(registrations)
+    rows = iter(purchases)
+    while some := list(islice(rows, RECORD_LIMIT)):
+        touched |= await facts.record_purchases(connection, some)
+    if refunds:
+        touched |= await facts.record_refunds(connection, refunds)
+    if tickets:
+        touched |= await facts.record_tickets(connection, tickets)
+    if answers:
+        touched |= await facts.record_answers(connection, answers)
+    changed = await refresh(
+        connection,
+        touched,
+        settings=settings,
+        observed=settings.observed(utc_now()),
+        reasons=sorted({event.type for event in events}),
+        registrations=registrations,
+    )
+    if changed and (purchases or refunds):
+        await facts.note_change(connection)

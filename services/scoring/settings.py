@@ -1,0 +1,49 @@
+"""Settings of the scoring service, prefix C360_SCORING_."""
+
+from datetime import date, datetime
+from typing import ClassVar
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from shared.settings import ServiceSettings
+
+
+class ScoringSettings(ServiceSettings):
+    """What the scoring service needs to know."""
+
+    model_config = SettingsConfigDict(env_prefix="C360_SCORING_")
+
+    name: ClassVar[str] = "scoring"
+
+    as_of: date | None = Field(
+        None,
+        description="Score as of this date instead of today: for historical data, as of its own end. "
+        "Purchases and refunds after it are left out.",
+    )
+    horizon_days: int = Field(
+        365, ge=1, le=3650, description="How far ahead purchases and lifetime value look."
+    )
+    discount_rate: float = Field(0.10, ge=0, le=1, description="Per year, for the lifetime value.")
+    margin: float = Field(1.0, gt=0, le=1, description="The share of spend that counts as value.")
+
+    fit_minimum_customers: int = Field(50, ge=10, le=1_000_000, description="Fewer are too few for a model.")
+    fit_timeout_s: float = Field(120.0, gt=0, le=3600)
+    fit_rows: int = Field(10_000_000, ge=1000, description="Most histories that one fit reads.")
+
+    quantile_minimum_customers: int = Field(
+        5, ge=5, le=1000, description="Buyers needed before recency, frequency and money are cut in fifths."
+    )
+    cuts_quiet_s: float = Field(2.0, ge=0, le=600, description="Cut anew once facts have rested this long,")
+    cuts_wait_s: float = Field(60.0, ge=0, le=3600, description="or have waited this long at most.")
+    chunk: int = Field(2_000, ge=1, le=50_000, description="Customers per transaction of a walk over all.")
+    walk_s: float = Field(5.0, gt=0, le=60, description="How long one turn of a walk over all may take.")
+
+    def observed(self, now: datetime) -> date:
+        """The observation date: the day that customers are scored as of, in UTC."""
+        return self.as_of or now.date()
+
+    @property
+    def basis(self) -> str:
+        """Everything but the facts and the models that scores depend on; a change scores everyone anew."""
+        return f"{self.horizon_days} days, {self.discount_rate:g} a year, margin {self.margin:g}"

@@ -1,0 +1,191 @@
+"""The scoring service's data at a glance. The DDL, with the reasons for it, is in migrations/.
+
+Facts are derived from `purchases`, `refunds`, `tickets` and `survey_answers` alone; scores from facts,
+models and cuts alone.
+"""
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ARRAY, BigInteger, Column, DateTime, Integer, Numeric, SmallInteger, Text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import registry
+from sqlmodel import Field, SQLModel
+
+
+class Base(SQLModel, registry=registry()):
+    """Scoring's own registry, so that its tables never meet another service's."""
+
+
+def _moment(*, nullable: bool = False) -> Column[datetime]:
+    return Column(DateTime(timezone=True), nullable=nullable)
+
+
+def _big(*, nullable: bool = False) -> Column[int]:
+    return Column(BigInteger, nullable=nullable)
+
+
+class Purchase(Base, table=True):
+    """A purchase; `amount` in minor units of `currency`."""
+
+    __tablename__ = "purchases"
+
+    id: UUID = Field(primary_key=True)
+    customer_id: UUID
+    amount: int = Field(sa_column=_big())
+    currency: str
+    occurred_at: datetime = Field(sa_column=_moment())
+
+
+class Refund(Base, table=True):
+    """Money given back for a purchase, which may be known later than its refund."""
+
+    __tablename__ = "refunds"
+
+    id: UUID = Field(primary_key=True)
+    purchase_id: UUID
+    amount: int = Field(sa_column=_big())
+    occurred_at: datetime = Field(sa_column=_moment())
+
+
+class Ticket(Base, table=True):
+    """A ticket as it last stood, said by the event `told_by` at `told_at`."""
+
+    __tablename__ = "tickets"
+
+    id: UUID = Field(primary_key=True)
+    customer_id: UUID | None
+    kind: str
+    mood: Decimal = Field(sa_column=Column(Numeric, nullable=False))
+    status: str
+    told_at: datetime = Field(sa_column=_moment())
+    told_by: UUID
+
+
+class SurveyAnswer(Base, table=True):
+    """An answer to a survey of kind nps, csat or ces."""
+
+    __tablename__ = "survey_answers"
+
+    id: UUID = Field(primary_key=True)
+    customer_id: UUID
+    kind: str
+    score: int
+    occurred_at: datetime = Field(sa_column=_moment())
+
+
+class CustomerFacts(Base, table=True):
+    """Sufficient statistics of a customer as of the observation date; see the migration for each column."""
+
+    __tablename__ = "customer_facts"
+
+    customer_id: UUID = Field(primary_key=True)
+    registered_at: datetime | None = Field(sa_column=_moment(nullable=True))
+    purchases: int
+    refunds: int
+    days: int
+    first_on: date | None
+    last_on: date | None
+    currency: str | None
+    spend: int | None = Field(sa_column=_big(nullable=True))
+    currency_days: int | None
+    repeat_days: int | None
+    repeat_spend: int | None = Field(sa_column=_big(nullable=True))
+    other_spend: list[dict[str, Any]] | None = Field(sa_column=Column(JSONB))
+    later: int
+    next_on: date | None
+    tickets: int
+    open_tickets: int
+    complaints: int
+    mood: Decimal | None = Field(sa_column=Column(Numeric))
+    nps: int | None
+    csat: int | None
+    ces: int | None
+
+
+class Model(Base, table=True):
+    """A fitted model. `unit` is of time for BG/NBD; `currency` (minor units) of money for Gamma-Gamma."""
+
+    __tablename__ = "models"
+
+    id: UUID = Field(primary_key=True)
+    kind: str
+    version: int
+    unit: str | None
+    currency: str | None
+    params: dict[str, float] = Field(sa_column=Column(JSONB, nullable=False))
+    standard_errors: dict[str, float] = Field(sa_column=Column(JSONB, nullable=False))
+    log_likelihood: float
+    customers: int
+    window_from: date
+    window_to: date
+    serving: bool
+    created_at: datetime = Field(sa_column=_moment())
+
+
+class RfmCuts(Base, table=True):
+    """Cut points of recency, frequency and, per currency, money, over all buyers."""
+
+    __tablename__ = "rfm_cuts"
+
+    as_of: date = Field(primary_key=True)
+    customers: int
+    recency: list[int] = Field(sa_column=Column(ARRAY(Integer), nullable=False))
+    frequency: list[int] = Field(sa_column=Column(ARRAY(Integer), nullable=False))
+    monetary: dict[str, list[int]] = Field(sa_column=Column(JSONB, nullable=False))
+
+
+class FactChange(Base, table=True):
+    """A batch of facts changed; the cuts want computing again."""
+
+    __tablename__ = "fact_changes"
+
+    id: int = Field(sa_column=Column(BigInteger, primary_key=True))
+    at: datetime = Field(sa_column=_moment())
+
+
+class Basis(Base, table=True):
+    """The one row that says what scores stand on besides facts and models."""
+
+    __tablename__ = "basis"
+
+    only_one: bool = Field(primary_key=True)
+    as_of: date
+    words: str
+
+
+class CustomerScores(Base, table=True):
+    """A customer's scores; null where the facts or a model are missing, `unknown` says why."""
+
+    __tablename__ = "customer_scores"
+
+    customer_id: UUID = Field(primary_key=True)
+    as_of: date
+    horizon_days: int
+    recency_score: int | None = Field(sa_column=Column(SmallInteger))
+    frequency_score: int | None = Field(sa_column=Column(SmallInteger))
+    monetary_score: int | None = Field(sa_column=Column(SmallInteger))
+    segment: str | None
+    p_alive: float | None
+    expected_purchases: float | None
+    clv: int | None = Field(sa_column=_big(nullable=True))
+    purchase_model: int | None
+    spend_model: int | None
+    unknown: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
+
+
+class Walk(Base, table=True):
+    """A walk over all customers, done a chunk at a time in the background."""
+
+    __tablename__ = "walks"
+
+    id: UUID = Field(primary_key=True)
+    kind: str
+    reason: str
+    after: UUID
+    customers: int
+    changed: int
+    created_at: datetime = Field(sa_column=_moment())
+    finished_at: datetime | None = Field(sa_column=_moment(nullable=True))

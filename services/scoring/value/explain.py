@@ -1,0 +1,136 @@
+"""Scores in words and numbers. Pure."""
+
+from datetime import date
+from typing import Any
+
+from services.scoring.facts.histories import DAYS_PER_UNIT, Unit
+from services.scoring.models.bg_nbd import BgNbd
+from services.scoring.models.gamma_gamma import GammaGamma
+from services.scoring.tables import CustomerFacts, CustomerScores, Model
+from services.scoring.value.lifetime import Terms
+from services.scoring.value.rules import Cuts
+from services.scoring.value.schemas import Explained
+
+
+def explain(
+    facts: CustomerFacts,
+    scores: CustomerScores,
+    *,
+    cuts: Cuts,
+    purchases: Model | None,
+    spend: Model | None,
+    terms: Terms,
+) -> list[Explained]:
+    """What each known score says and what it was computed from; scores that are not known are left out."""
+    explained = []
+    if facts.first_on is not None and facts.last_on is not None:
+        explained.append(_explain_rfm(facts, scores, cuts, facts.last_on))
+        if purchases is not None:
+            explained += _explain_purchases(facts, scores, purchases, facts.first_on, facts.last_on)
+        if purchases is not None and spend is not None and scores.clv is not None:
+            explained.append(_explain_value(facts, scores, spend, terms))
+    return explained
+
+
+def _explain_rfm(facts: CustomerFacts, scores: CustomerScores, cuts: Cuts, last_on: date) -> Explained:
+    since = (scores.as_of - last_on).days
+    words = (
+        f"Last bought {_count(since, 'day')} before {scores.as_of}, on {_count(facts.days, 'day')} in all, "
+        f"for {facts.spend} minor units of {facts.currency} net of refunds."
+    )
+    if scores.segment is not None:
+        words += (
+            f" Among all buyers that is recency {scores.recency_score}, frequency {scores.frequency_score} "
+            f"and money {scores.monetary_score} of 5, which names the segment {scores.segment}."
+        )
+    return Explained(
+        score="rfm",
+        value=scores.segment,
+        words=words,
+        numbers={
+            "recency_days": since,
+            "frequency": facts.days,
+            "monetary": facts.spend,
+            "currency": facts.currency,
+            "cuts": {
+                "recency_days": cuts.recency,
+                "frequency": cuts.frequency,
+                "monetary": cuts.monetary.get(facts.currency or ""),
+            },
+        },
+    )
+
+
+def _explain_purchases(
+    facts: CustomerFacts, scores: CustomerScores, model: Model, first_on: date, last_on: date
+) -> list[Explained]:
+    unit: Unit = "day" if model.unit == "day" else "week"
+    scale = DAYS_PER_UNIT[unit]
+    x = facts.days - 1
+    recency, age = (last_on - first_on).days / scale, (scores.as_of - first_on).days / scale
+    history: dict[str, Any] = {
+        "x": x,
+        "recency": round(recency, 4),
+        "age": round(age, 4),
+        "unit": unit,
+        "params": model.params,
+        "model": f"{model.kind}/{model.version}",
+        "window": [str(model.window_from), str(model.window_to)],
+    }
+    behaviour = (
+        f"{_count(x, 'repeat purchase')} in the {recency:.1f} {unit}s after the first, "
+        f"then nothing for {age - recency:.1f} {unit}s"
+    )
+    if x == 0:
+        behaviour = f"No repeat purchase in the {age:.1f} {unit}s since the first"
+    alive = f"{behaviour}: the chance that they still buy is {scores.p_alive or 0:.0%}."
+    newcomer = float(BgNbd(**model.params).expected_purchases(scores.horizon_days / scale, 0, 0, 0)[0])
+    ahead = (
+        f"Expected to buy on {scores.expected_purchases or 0:.2f} days in the next {scores.horizon_days} "
+        f"days; a new customer on {newcomer:.2f}."
+    )
+    return [
+        Explained(score="p_alive", value=scores.p_alive, words=alive, numbers=history),
+        Explained(
+            score="expected_purchases",
+            value=scores.expected_purchases,
+            words=ahead,
+            numbers={"horizon_days": scores.horizon_days, "new_customer": round(newcomer, 4)},
+        ),
+    ]
+
+
+def _explain_value(facts: CustomerFacts, scores: CustomerScores, model: Model, terms: Terms) -> Explained:
+    params = GammaGamma(**model.params)
+    repeats, spent = facts.repeat_days or 0, facts.repeat_spend or 0
+    own = spent / repeats if repeats else None
+    expected = float(params.expected_spend(repeats, own or 0.0)[0])
+    basis = (
+        f"their {_count(repeats, 'repeat purchase')} averaged {own:.0f}, "
+        f"those of all customers {params.population_mean:.0f}"
+        if own is not None
+        else f"all customers' average is {params.population_mean:.0f}, nothing is known of their own"
+    )
+    return Explained(
+        score="clv",
+        value=scores.clv,
+        words=(
+            f"A purchase is expected to be worth {expected:.0f} minor units of {facts.currency} ({basis}). "
+            f"With the expected purchases of the next {scores.horizon_days} days, discounted by "
+            f"{terms.discount_rate:.0%} a year, at a margin of {terms.margin:.0%}, that is {scores.clv}."
+        ),
+        numbers={
+            "expected_spend": round(expected, 2),
+            "own_mean": None if own is None else round(own, 2),
+            "population_mean": round(params.population_mean, 2),
+            "discount_rate": terms.discount_rate,
+            "margin": terms.margin,
+            "params": model.params,
+            "model": f"{model.kind}/{model.version}",
+            "window": [str(model.window_from), str(model.window_to)],
+        },
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -1,0 +1,141 @@
+"""What the scores' API gives."""
+
+from datetime import date, datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+
+Segment = Literal[
+    "champions",
+    "loyal_customers",
+    "potential_loyalists",
+    "new_customers",
+    "promising",
+    "needs_attention",
+    "about_to_sleep",
+    "at_risk",
+    "cannot_lose_them",
+    "hibernating",
+    "lost",
+]
+
+
+class Money(BaseModel):
+    """Minor units of a currency."""
+
+    amount: int
+    currency: str
+
+
+class Rfm(BaseModel):
+    """Recency, frequency and money; scores 1 to 5, 5 is best."""
+
+    recency_days: int = Field(description="Days since the last purchase.")
+    frequency: int = Field(description="Days with a purchase.")
+    monetary: Money = Field(description="Spent in the customer's main currency, net of refunds.")
+    recency_score: int | None
+    frequency_score: int | None
+    monetary_score: int | None
+    score: str | None = Field(description="The three scores as one word.", examples=["544"])
+
+
+class Expected(BaseModel):
+    """A number of purchases within the horizon."""
+
+    value: float
+    horizon_days: int
+
+
+class Value(Money):
+    """Discounted value within the horizon."""
+
+    horizon_days: int
+
+
+class ModelsUsed(BaseModel):
+    """Which model versions the scores come from."""
+
+    purchases: str | None = Field(examples=["bg_nbd/3"])
+    spend: str | None = Field(examples=["gamma_gamma/1"])
+
+
+class TicketFacts(BaseModel):
+    total: int
+    open: int
+    complaints: int
+    mood: float | None = Field(description="Mean mood of the tickets, from -1 to 1.")
+
+
+class SurveyFacts(BaseModel):
+    """The last answer of each kind."""
+
+    nps: int | None
+    csat: int | None
+    ces: int | None
+
+
+class OtherSpend(Money):
+    days: int
+
+
+class Facts(BaseModel):
+    """What the scores were computed from."""
+
+    purchases: int
+    refunds: int
+    first_purchase_on: date | None
+    last_purchase_on: date | None
+    other_spend: list[OtherSpend] = Field(description="Spend in currencies other than the main one.")
+    tickets: TicketFacts
+    surveys: SurveyFacts
+
+
+class Unknown(BaseModel):
+    what: str
+    why: str
+
+
+class ScoresOut(BaseModel):
+    """A customer's scores; null where not known, and `unknown` says why."""
+
+    customer_id: UUID
+    as_of: date = Field(description="The observation date.")
+    rfm: Rfm | None
+    segment: Segment | None
+    p_alive: float | None = Field(description="The chance that the customer still buys.")
+    expected_purchases: Expected | None
+    clv: Value | None
+    models: ModelsUsed
+    facts: Facts
+    unknown: list[Unknown]
+
+
+class Explained(BaseModel):
+    """One score in words and numbers."""
+
+    score: str
+    value: Any
+    words: str
+    numbers: dict[str, Any]
+
+
+class Explanation(BaseModel):
+    """Where a customer's scores come from."""
+
+    customer_id: UUID
+    as_of: date
+    scores: list[Explained]
+    unknown: list[Unknown]
+
+
+class RebuildOut(BaseModel):
+    """A rebuild of all facts from what happened."""
+
+    id: UUID
+    status: Literal["running", "done"]
+    customers: int = Field(description="How many customers have been visited.")
+    total: int = Field(description="How many there are.")
+    changed: int = Field(description="How many had facts that differed from their history.")
+    created_at: datetime
+    finished_at: datetime | None
