@@ -16,6 +16,7 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
+from infra.data import DataDirectory
 from infra.parts import GATEWAY, SERVICES, create_gateway
 from infra.servers import Postgres
 from infra.system import Ground, address, ground, interrupt_on_sigterm, listen, migrate_all, run_async
@@ -38,8 +39,9 @@ def up() -> None:
     host, port = address()
     interrupt_on_sigterm()
     with (
+        DataDirectory.from_environment() as data,
         contextlib.closing(listen(host, port)) as listener,
-        ground() as found,
+        ground(data) as found,
     ):
         run_async(_run(found, listener))
 

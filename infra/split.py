@@ -17,7 +17,7 @@ from pathlib import Path
 
 import httpx
 
-from infra.data import Refused
+from infra.data import DataDirectory, Refused
 from infra.parts import GATEWAY, PARTS, SERVICES, Part
 from infra.servers import Postgres
 from infra.system import address, ground, interrupt_on_sigterm, listen, migrate_all, run_async
@@ -85,18 +85,19 @@ def up() -> None:
     interrupt_on_sigterm()
     host, port = address()
     children = [Child(part, _port(part, port)) for part in PARTS]
-    for child in children:
-        listen(host if child.part is GATEWAY else "127.0.0.1", child.port).close()
     for part, child in zip(SERVICES, children, strict=False):
         os.environ.setdefault(f"C360_GATEWAY_{part.name.upper()}_URL", f"http://127.0.0.1:{child.port}")
-    with ground() as found:
-        run_async(migrate_all())
-        listing = found.data.path / PROCESSES
-        try:
-            _supervise(children, found.postgres, listing, found.new_key, port)
-        finally:
-            _drain(children)
-            listing.unlink(missing_ok=True)
+    with DataDirectory.from_environment() as data:
+        for child in children:
+            listen(host if child.part is GATEWAY else "127.0.0.1", child.port).close()
+        with ground(data) as found:
+            run_async(migrate_all())
+            listing = found.data.path / PROCESSES
+            try:
+                _supervise(children, found.postgres, listing, found.new_key, port)
+            finally:
+                _drain(children)
+                listing.unlink(missing_ok=True)
 
 
 def _supervise(

@@ -31,14 +31,13 @@ class Ground:
 
 
 @contextlib.contextmanager
-def ground() -> Iterator[Ground]:
-    """Lock the data directory, put secrets and the database's URL into the environment, start PostgreSQL.
+def ground(data: DataDirectory) -> Iterator[Ground]:
+    """Put secrets and the database's URL into the environment; start PostgreSQL unless one is named there.
 
     Raises:
-        Refused: the directory is in use, or PostgreSQL does not start.
+        Refused: PostgreSQL does not start.
     """
     with contextlib.ExitStack() as stack:
-        data = stack.enter_context(DataDirectory.from_environment())
         new_key = load_secrets(data)
         postgres = None
         if not os.environ.get("C360_DATABASE_URL"):

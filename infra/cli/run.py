@@ -103,7 +103,7 @@ def migrate() -> None:
         new_key = load_secrets(DataDirectory.from_environment())
         run_async(migrate_all())
     else:
-        with ground() as found:
+        with DataDirectory.from_environment() as data, ground(data) as found:
             new_key = found.new_key
             run_async(migrate_all())
     if new_key:
