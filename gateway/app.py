@@ -16,7 +16,7 @@ from gateway.edge.upstreams import Upstream, Upstreams
 from gateway.intake import partners, receipts, webhooks
 from gateway.intake.receipts import purging
 from gateway.settings import GatewaySettings
-from gateway.view import projection, timeline
+from gateway.view import journey, projection, timeline
 from gateway.view import routes as view
 from gateway.view.plain import PlainRoutes
 from shared.messaging.bus import Bus
@@ -50,6 +50,7 @@ def create_app(
             documents.router,
             view.plain,
             view.router,
+            journey.router,
         ],
         reactions=[projection.reactions, timeline.reactions],
         jobs=[purging(settings)],
@@ -73,7 +74,7 @@ def create_app(
         )
     )
     app.user_middleware.append(Middleware(PlainRoutes, router=view.plain))
-    app.router.lifespan_context = with_edge(app.router.lifespan_context)
+    app.router.lifespan_context = journey.with_streams(with_edge(app.router.lifespan_context))
     return app
 
 

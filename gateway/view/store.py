@@ -7,6 +7,9 @@ from uuid import UUID
 
 import asyncpg
 
+from gateway.view.position import Position
+from shared.contracts.sections import SECTIONS
+
 
 class Snapshot(NamedTuple):
     """A section of one customer as the view keeps it; `body` is JSON text, or None for a tombstone."""
@@ -56,6 +59,22 @@ _REPLACE_HANDLES = """
     ON CONFLICT DO NOTHING
 """
 
+# Indexes: view_sections_pkey, timeline_heads_pkey.
+_POSITION = """
+    SELECT section, version, body IS NOT NULL AS known FROM view_sections WHERE customer_id = $1
+    UNION ALL SELECT 'line', position, false FROM timeline_heads WHERE customer_id = $1
+"""
+
+# Index: view_sections_pkey. One row of input for each reader and section.
+_SECTIONS_BEYOND = """
+    SELECT read.reader, section, stored.version, stored.as_of, stored.body
+    FROM unnest($1::int[], $2::uuid[], $3::text[], $4::bigint[])
+        AS read (reader, customer_id, section, version)
+    JOIN view_sections AS stored USING (customer_id, section)
+    WHERE stored.version > read.version
+    ORDER BY read.reader, stored.as_of
+"""
+
 # Index: view_sections_pkey, read in its order.
 _CUSTOMERS_AFTER = """
     SELECT DISTINCT customer_id FROM view_sections WHERE customer_id > $1 ORDER BY customer_id LIMIT $2
@@ -74,6 +93,30 @@ async def find(pool: asyncpg.Pool, handle: bytes) -> tuple[UUID, list[tuple[Any,
     """The customer who holds this handle, with their rows as in `read_many`."""
     rows = await pool.fetch(_FIND, handle)
     return (rows[0][0], [tuple(row)[1:] for row in rows]) if rows else None
+
+
+async def position(pool: asyncpg.Pool, customer_id: UUID) -> Position | None:
+    """Where a stream of this customer stands that begins now; None for a stranger."""
+    rows = await pool.fetch(_POSITION, customer_id)
+    if not any(row["known"] for row in rows):
+        return None
+    at = {row["section"]: row["version"] for row in rows}
+    return Position(at.get("line", 0), tuple(at.get(section, 0) for section in SECTIONS))
+
+
+async def sections_beyond(
+    pool: asyncpg.Pool, readers: Sequence[tuple[UUID, Sequence[int]]]
+) -> list[asyncpg.Record]:
+    """The sections newer than the versions that each reader has, with `reader` as the reader's index."""
+    read = [
+        (index, customer_id, section, version)
+        for index, (customer_id, versions) in enumerate(readers)
+        for section, version in zip(SECTIONS, versions, strict=True)
+    ]
+    rows: list[asyncpg.Record] = await pool.fetch(
+        _SECTIONS_BEYOND, *([list(column) for column in zip(*read, strict=True)] or [[]] * 4)
+    )
+    return rows
 
 
 async def apply(connection: asyncpg.Connection, snapshots: Iterable[Snapshot]) -> set[tuple[UUID, str]]:

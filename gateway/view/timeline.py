@@ -77,6 +77,17 @@ _READ = """
     ORDER BY occurred_at DESC, event_id DESC, item DESC LIMIT $8
 """
 
+# Index: timeline_positions, a few rows for each reader.
+_LINES_BEYOND = """
+    SELECT read.reader, line.* FROM unnest($1::int[], $2::uuid[], $3::bigint[], $4::int[])
+        AS read (reader, customer_id, position, wanted)
+    CROSS JOIN LATERAL (
+        SELECT event_id, item, position, type, occurred_at, recorded_at, summary FROM timeline
+        WHERE timeline.customer_id = read.customer_id AND timeline.position > read.position
+        ORDER BY timeline.position LIMIT read.wanted) AS line
+    ORDER BY read.reader, line.position
+"""
+
 reactions = Reactions("gateway.timeline")
 
 
@@ -127,6 +138,13 @@ async def read_page(
     rows: list[asyncpg.Record] = await pool.fetch(
         _READ, customer_id, since, until, types, moment, event_id, item, limit
     )
+    return rows
+
+
+async def lines_beyond(pool: asyncpg.Pool, readers: Sequence[tuple[UUID, int, int]]) -> list[asyncpg.Record]:
+    """The lines after each reader's position, as many as it wants, with `reader` as the reader's index."""
+    read = [(index, *reader) for index, reader in enumerate(readers)]
+    rows: list[asyncpg.Record] = await pool.fetch(_LINES_BEYOND, *(_columns(read) or [[]] * 4))
     return rows
 
 
