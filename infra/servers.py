@@ -30,6 +30,9 @@ STOP_S = 15.0
 AMQP_GREETING = b"AMQP\x00\x00\x09\x01"
 
 DEBIAN_RABBIT = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+ELECT = (
+    "[ra:trigger_election(amqqueue:get_pid(Q)) || Q <- rabbit_amqqueue:list_by_type(rabbit_quorum_queue)]."
+)
 ERLANG_FLAGS = "+sbwt none +sbwtdcpu none +sbwtdio none"  # no busy waiting: the cores belong to the services
 
 POSTGRES_SETTINGS = """\
@@ -173,6 +176,7 @@ class Rabbit:
         self.port = port or free_port()
         self._dist_port, self._epmd_port = free_port(), free_port()
         self._process: subprocess.Popen[bytes] | None = None
+        self._killed = False
 
     @property
     def url(self) -> str:
@@ -217,6 +221,9 @@ class Rabbit:
         if not wait_for(lambda: self.pid is None or answers_amqp(self.port), RABBIT_START_S) or not self.pid:
             self.kill()
             raise Refused(f"RabbitMQ did not start; its log is in {self.directory / 'log'}.")
+        if self._killed:
+            self._elect_leaders()
+            self._killed = False
 
     def stop(self) -> None:
         """Stop the node in order, then the port mapper it started."""
@@ -238,6 +245,7 @@ class Rabbit:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(STOP_S)
+            self._killed = True
 
     def freeze(self) -> None:
         """SIGSTOP: the node is there and says nothing."""
@@ -246,6 +254,13 @@ class Rabbit:
     def thaw(self) -> None:
         """SIGCONT after `freeze`."""
         self._signal(signal.SIGCONT)
+
+    def _elect_leaders(self) -> None:
+        """Let every quorum queue choose its leader: after a kill, RabbitMQ 3 sometimes forgets to on a node
+        that stands alone, and the queue then takes nothing (rabbitmq-server issue 10070).
+        """
+        if self.executable is not None:
+            quietly([str(self.executable.with_name("rabbitmqctl")), "eval", ELECT], self._environment())
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None:

@@ -22,10 +22,12 @@ from shared.messaging.bus import BusAway, Deliver, Listener, Outgoing
 from shared.telemetry import logger, safe_error
 
 CONNECT_TIMEOUT_S = 10.0
-PUBLISH_TIMEOUT_S = 10.0
+CLOSE_TIMEOUT_S = 1.0
+DECLARE_TIMEOUT_S = 20.0
+PUBLISH_TIMEOUT_S = 3.0
 HEARTBEAT_S = 10
 DELIVERY_LIMIT = 20
-RECONNECT_MAX_S = 5.0
+RECONNECT_MAX_S = 2.0
 
 # What a dead connection raises, from the socket up to the channel.
 BROKEN = (AMQPError, OSError, TimeoutError, RuntimeError, asyncio.InvalidStateError)
@@ -42,7 +44,9 @@ class RabbitBus:
         self._subscribers: dict[str, tuple[Deliver, int]] = {}
         self._listeners: list[tuple[frozenset[str], Listener]] = []
         self._exchange: AbstractExchange | None = None
+        self._abandon: Callable[..., None] = lambda *_: None
         self._ready = asyncio.Event()
+        self._connections = 0
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
@@ -89,6 +93,10 @@ class RabbitBus:
             *(self._publish_one(exchange, event) for event in batch), return_exceptions=True
         )
         safe = {event.id for event, outcome in zip(batch, outcomes, strict=True) if outcome is None}
+        if any(isinstance(outcome, TimeoutError) for outcome in outcomes):
+            # A channel that used a quorum queue before its leader stood (after a restart of the broker)
+            # may never confirm; a new connection does.
+            self._abandon()
         for outcome in outcomes:
             if isinstance(outcome, DeliveryError):  # returned as unroutable, or refused by a full queue
                 continue
@@ -111,14 +119,13 @@ class RabbitBus:
     async def _keep_connected(self) -> None:
         pause_s = 0.1
         while not self._closing:
+            connected_at = self._connections
             try:
                 await self._run_connection()
-                pause_s = 0.1
             except (*BROKEN, ExceptionGroup) as error:
+                if self._connections > connected_at:
+                    pause_s = 0.1
                 self._log.warning("RabbitMQ away, reconnecting", pause_s=pause_s, **safe_error(error))
-            finally:
-                self._exchange = None
-                self._ready.clear()
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311
             pause_s = min(pause_s * 2, RECONNECT_MAX_S)
 
@@ -137,18 +144,23 @@ class RabbitBus:
                 lost.set_exception(ConnectionResetError("connection or channel closed"))
 
         connection.close_callbacks.add(on_lost)
+        self._abandon = on_lost
         try:
-            channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-            channel.close_callbacks.add(on_lost)
-            self._exchange = await self._declare(channel)
+            async with asyncio.timeout(DECLARE_TIMEOUT_S):
+                channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+                channel.close_callbacks.add(on_lost)
+                self._exchange = await self._declare(channel)
             self._ready.set()
+            self._connections += 1
             while True:
                 self._changed.clear()
                 await self._serve(connection, lost, on_lost)
         finally:
+            self._exchange = None
+            self._ready.clear()
             lost.cancel()
             with suppress(*BROKEN):
-                await asyncio.wait_for(connection.close(), 5)
+                await asyncio.wait_for(connection.close(), CLOSE_TIMEOUT_S)
 
     async def _serve(
         self,

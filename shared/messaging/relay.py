@@ -113,10 +113,10 @@ class Relay:
         name = self._database.settings.name
         try:
             row = await self._database.pool.fetchrow(
-                """SELECT (SELECT count(*) FROM (SELECT 1 FROM outbox LIMIT 10000) AS bounded) AS rows,
+                """SELECT (SELECT count(*) FROM (SELECT 1 FROM outbox LIMIT 999) AS n) AS rows,
                           coalesce(extract(epoch FROM now() - (SELECT min(created_at) FROM
                               (SELECT created_at FROM outbox ORDER BY id LIMIT 1) AS oldest)), 0) AS age,
-                          (SELECT count(*) FROM (SELECT 1 FROM section_marks LIMIT 10000) AS bounded) AS marks"""
+                          (SELECT count(*) FROM (SELECT 1 FROM section_marks LIMIT 999) AS n) AS marks"""
             )
         except Exception as error:
             if is_away(error):

@@ -56,7 +56,7 @@ async def _database_up(state: Any, name: str) -> bool:
     try:
         async with asyncio.timeout(CHECK_TIMEOUT_S):
             dead = await state.database.pool.fetchval(
-                "SELECT count(*) FROM (SELECT 1 FROM dead_letters WHERE status = 'dead' LIMIT 10000) AS bounded"
+                "SELECT count(*) FROM (SELECT 1 FROM dead_letters WHERE status = 'dead' LIMIT 999) AS n"
             )
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
         return False
