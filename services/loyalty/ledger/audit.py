@@ -1,0 +1,113 @@
+"""The audit: recompute every balance, lot and sum from what was written, and name the first that differs.
+
+Each check is one statement, so it sees postings whole or not at all, and runs beside them.
+"""
+
+from dataclasses import dataclass
+
+import asyncpg
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The first place where two ways to the same number disagree."""
+
+    check: str
+    subject: str
+    expected: str
+    found: str
+
+
+# Each gives subject, expected (recomputed) and found (kept) of the first row that differs.
+CHECKS: dict[str, str] = {
+    "the entries of every transfer sum to zero and move its points": """
+        SELECT 'transfer ' || coalesce(t.id, e.transfer_id) AS subject,
+               '0, ' || coalesce(t.points::text, 'no transfer') AS expected,
+               coalesce(e.total, 0) || ', ' || coalesce(e.given, 0) AS found
+          FROM transfers AS t
+          FULL JOIN (SELECT transfer_id, sum(points) AS total, sum(greatest(points, 0)) AS given
+                       FROM entries GROUP BY transfer_id) AS e ON e.transfer_id = t.id
+         WHERE e.total IS DISTINCT FROM 0 OR e.given IS DISTINCT FROM t.points
+         ORDER BY 1 LIMIT 1
+    """,
+    "every balance is the sum of its entries": """
+        SELECT 'account ' || coalesce(a.id, e.account_id) AS subject, coalesce(e.total, 0)::text AS expected,
+               coalesce(a.balance::text, 'no account') AS found
+          FROM accounts AS a
+          FULL JOIN (SELECT account_id, sum(points) AS total FROM entries GROUP BY account_id) AS e
+                 ON e.account_id = a.id
+         WHERE a.id IS NULL OR (a.balance IS NOT NULL AND a.balance <> coalesce(e.total, 0))
+         ORDER BY coalesce(a.id, e.account_id) LIMIT 1
+    """,
+    "every balance is the sum of its lots": """
+        SELECT 'account ' || coalesce(a.id, l.account_id) AS subject, coalesce(l.total, 0)::text AS expected,
+               coalesce(a.balance::text, 'no balance') AS found
+          FROM accounts AS a
+          FULL JOIN (SELECT account_id, sum(remaining) AS total FROM lots GROUP BY account_id) AS l
+                 ON l.account_id = a.id
+         WHERE coalesce(a.balance, 0) <> coalesce(l.total, 0)
+         ORDER BY coalesce(a.id, l.account_id) LIMIT 1
+    """,
+    "what remains of every lot is what its uses left": """
+        SELECT 'lot ' || coalesce(l.id, u.lot_id) AS subject,
+               (coalesce(l.points, 0) - coalesce(u.used, 0))::text AS expected,
+               coalesce(l.remaining::text, 'no lot') AS found
+          FROM lots AS l
+          FULL JOIN (SELECT lot_id, sum(points) AS used FROM uses GROUP BY lot_id) AS u ON u.lot_id = l.id
+         WHERE l.remaining IS DISTINCT FROM l.points - coalesce(u.used, 0)
+         ORDER BY coalesce(l.id, u.lot_id) LIMIT 1
+    """,
+    "every transfer changes the lots by what it moves": """
+        SELECT 'transfer ' || coalesce(e.transfer_id, l.transfer_id) AS subject,
+               coalesce(e.points, 0)::text AS expected, coalesce(l.points, 0)::text AS found
+          FROM (SELECT transfer_id, sum(points) AS points FROM entries WHERE balance IS NOT NULL
+                 GROUP BY transfer_id) AS e
+          FULL JOIN (SELECT transfer_id, sum(points) AS points
+                       FROM (SELECT transfer_id, points FROM lots
+                             UNION ALL SELECT transfer_id, -points FROM uses) AS change
+                      GROUP BY transfer_id) AS l ON l.transfer_id = e.transfer_id
+         WHERE coalesce(e.points, 0) <> coalesce(l.points, 0)
+         ORDER BY 1 LIMIT 1
+    """,
+    "every running balance follows from the one before": """
+        SELECT 'entry ' || id AS subject, running::text AS expected, balance::text AS found
+          FROM (SELECT id, balance, sum(points) OVER (PARTITION BY account_id ORDER BY id) AS running
+                  FROM entries WHERE balance IS NOT NULL) AS e
+         WHERE balance <> running
+         ORDER BY id LIMIT 1
+    """,
+    "the lifetime totals are the sums of their entries": """
+        SELECT 'account ' || a.id AS subject,
+               coalesce(e.earned, 0) || ' earned, ' || coalesce(e.spent, 0) || ' spent' AS expected,
+               a.earned || ' earned, ' || a.spent || ' spent' AS found
+          FROM accounts AS a
+          LEFT JOIN (SELECT e.account_id, sum(e.points) FILTER (WHERE t.kind = 'earning') AS earned,
+                            -sum(e.points) FILTER (WHERE t.kind = 'redemption') AS spent
+                       FROM entries AS e JOIN transfers AS t ON t.id = e.transfer_id
+                      WHERE e.balance IS NOT NULL GROUP BY e.account_id) AS e ON e.account_id = a.id
+         WHERE a.earned <> coalesce(e.earned, 0) OR a.spent <> coalesce(e.spent, 0)
+         ORDER BY a.id LIMIT 1
+    """,
+    "nothing is reversed more than once": """
+        SELECT 'transfer ' || t.id AS subject, 'at most ' || t.points AS expected,
+               sum(r.points)::text AS found
+          FROM transfers AS t JOIN transfers AS r ON r.reverses = t.id
+         GROUP BY t.id HAVING sum(r.points) > t.points
+         ORDER BY 1 LIMIT 1
+    """,
+}
+
+_COUNTS = """
+    SELECT (SELECT count(*) FROM accounts) AS accounts, (SELECT count(*) FROM transfers) AS transfers,
+           (SELECT count(*) FROM entries) AS entries, (SELECT count(*) FROM lots) AS lots
+"""
+
+
+async def audit(connection: asyncpg.Connection) -> tuple[dict[str, int], Difference | None]:
+    """How many rows were looked at, and the first difference, or None when the ledger is sound."""
+    counts = dict(await connection.fetchrow(_COUNTS))
+    for name, query in CHECKS.items():
+        row = await connection.fetchrow(query)
+        if row is not None:
+            return counts, Difference(name, row["subject"], row["expected"], row["found"])
+    return counts, None

@@ -1,0 +1,46 @@
+"""What the ledger refuses, as the problems that a caller gets."""
+
+from shared.problems import Conflict, Invalid, NotFound, Problem
+from shared.web.idempotency import IdempotencyKeyReused
+
+
+class UnknownMember(NotFound):
+    slug, title = "unknown-member", "There is no loyalty account of this customer"
+
+
+class UnknownTransfer(NotFound):
+    slug, title = "unknown-transfer", "There is no such transfer"
+
+
+class InsufficientPoints(Conflict):
+    slug, title = "insufficient-points", "Not enough points"
+
+
+class AlreadyReversed(Conflict):
+    slug, title = "already-reversed", "This transfer was reversed before"
+
+
+class NotReversible(Conflict):
+    slug, title = "not-reversible", "A reversal stands; it is not reversed itself"
+
+
+class TooManyPoints(Invalid):
+    slug, title = "too-many-points", "The balance would become too large to be told exactly"
+
+
+def refusal(outcome: str, balance: int | None) -> Problem:
+    """The problem of an outcome of post_transfer that is neither posted nor replayed."""
+    if outcome == "insufficient":
+        return InsufficientPoints(f"The balance is {balance}; nothing was changed.", balance=balance)
+    kind, detail = _REFUSALS[outcome]
+    return kind(detail)
+
+
+_REFUSALS: dict[str, tuple[type[Problem], str]] = {
+    "key-reused": (IdempotencyKeyReused, "Use a new key for a new request."),
+    "unknown-account": (UnknownMember, "Loyalty has not heard of this customer yet."),
+    "unknown-transfer": (UnknownTransfer, "Nothing was changed."),
+    "already-reversed": (AlreadyReversed, "A transfer is reversed at most once; nothing was changed."),
+    "not-reversible": (NotReversible, "Post an adjustment instead."),
+    "too-many": (TooManyPoints, "Nothing was changed."),
+}

@@ -1,0 +1,16 @@
+"""What earning remembers: refunds, so that points are taken back whichever came first."""
+
+from pathlib import Path
+
+from alembic import op
+
+from shared.migrations import run_sql_file
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    run_sql_file(op, Path(__file__).with_name("0002_earning.sql"))
