@@ -13,8 +13,6 @@ from shared.messaging.bus import Bus
 from shared.migrations import migrate
 from shared.settings import ServiceSettings
 
-GATEWAY_PORT = 8000
-
 
 @dataclass(frozen=True, slots=True)
 class Part:

@@ -12,8 +12,9 @@ from typing import Any
 
 import asyncpg
 
+from infra import GATEWAY_PORT
 from infra.data import DataDirectory, Refused
-from infra.parts import GATEWAY_PORT, PARTS
+from infra.parts import PARTS
 from infra.servers import Postgres, first_line
 from shared.migrations import is_current
 from shared.settings import with_database

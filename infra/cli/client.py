@@ -7,9 +7,9 @@ from typing import Any, Self
 
 import httpx
 
+from infra import GATEWAY_PORT
 from infra.data import DataDirectory, Refused
 
-DEFAULT_URL = "http://127.0.0.1:8000"
 TIMEOUT_S = 120.0
 ATTEMPTS = 6
 LONGEST_WAIT_S = 10.0
@@ -36,7 +36,7 @@ class Gateway:
     """
 
     def __init__(self, *, connections: int = 8) -> None:
-        self.url = (os.environ.get("C360_URL") or DEFAULT_URL).rstrip("/")
+        self.url = (os.environ.get("C360_URL") or _local_url()).rstrip("/")
         limits = httpx.Limits(max_connections=connections)
         headers = {"Authorization": f"Bearer {_key()}"}
         self._client = httpx.AsyncClient(base_url=self.url, headers=headers, timeout=TIMEOUT_S, limits=limits)
@@ -83,6 +83,11 @@ class Gateway:
             await asyncio.sleep(min(wait_s, LONGEST_WAIT_S))
             wait_s *= 2
         raise AssertionError("the loop returns or raises")
+
+
+def _local_url() -> str:
+    """Where `c360 up` with the same environment would be."""
+    return f"http://127.0.0.1:{os.environ.get('C360_PORT') or GATEWAY_PORT}"
 
 
 def _key() -> str:

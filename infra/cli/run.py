@@ -67,8 +67,9 @@ def serve(
 
         C360_HOST=0.0.0.0 c360 serve loyalty --port 8003
     """
+    from infra import GATEWAY_PORT
     from infra.embedded import Server, url_of, uvicorn_config
-    from infra.parts import GATEWAY, GATEWAY_PORT, part_named
+    from infra.parts import GATEWAY, part_named
     from infra.split import end_with_supervisor
     from infra.system import listen, load_secrets, run_async
 
