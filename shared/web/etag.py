@@ -21,15 +21,25 @@ def set_etag(response: Response, version: int) -> None:
     response.headers["ETag"] = tag(version)
 
 
-def _if_match(
+def _optional_if_match(
     if_match: Annotated[str | None, Header(description="The ETag that was read.")] = None,
-) -> int:
+) -> int | None:
     if if_match is None:
-        raise PreconditionRequired("Send If-Match with the ETag that you read.")
+        return None
     match = _TAG.fullmatch(if_match.strip())
     if match is None:
         raise PreconditionFailed("If-Match does not hold an ETag of this thing.")
     return int(match[1])
+
+
+# The version that the caller read, for changes that are safe without one.
+OptionalIfMatch = Annotated[int | None, Depends(_optional_if_match)]
+
+
+def _if_match(version: OptionalIfMatch) -> int:
+    if version is None:
+        raise PreconditionRequired("Send If-Match with the ETag that you read.")
+    return version
 
 
 # The version that the caller read; 428 when the header is missing.
