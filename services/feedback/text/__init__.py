@@ -1,0 +1,1 @@
+"""Reading the text offline: language, category, severity and mood, each explained."""

@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Language = Literal["zh", "en"]
 Role = Literal["negator", "contrast", "conclusion", "wish", "degree", "degree_after", "mood"]
 
-CATEGORIES = ("product", "service", "logistics", "price", "account", "other")
+Category = Literal["product", "service", "logistics", "price", "account", "other"]
+CATEGORIES: tuple[Category, ...] = get_args(Category)
 _SEPARATOR = re.compile(r"[,\n]")
 _ROLES: Mapping[str, Role] = {
     "negators": "negator",

@@ -91,7 +91,7 @@ def read_mood(words: Sequence[Word], lexicon: Lexicon) -> MoodReading:
 
 def read_category(words: Sequence[Word], lexicon: Lexicon) -> CategoryReading:
     """What the text is about."""
-    evidence = dict.fromkeys(CATEGORIES, 0.0)
+    evidence: dict[str, float] = dict.fromkeys(CATEGORIES, 0.0)
     seen: dict[str, int] = {}
     matches: list[Match] = []
     for first, last, term in _found(words, lexicon.category.get, lexicon):

@@ -1,0 +1,5 @@
+"""Alembic's entry: one call."""
+
+from shared.migrations import run_in_alembic
+
+run_in_alembic()

@@ -1,0 +1,1 @@
+"""Tickets: from new to closed, every step recorded."""
