@@ -16,7 +16,7 @@ from gateway.edge.upstreams import Upstream, Upstreams
 from gateway.intake import partners, receipts, webhooks
 from gateway.intake.receipts import purging
 from gateway.settings import GatewaySettings
-from gateway.view import journey, projection, timeline
+from gateway.view import journey, projection, rebuild, timeline
 from gateway.view import routes as view
 from gateway.view.plain import PlainRoutes
 from shared.messaging.bus import Bus
@@ -51,6 +51,7 @@ def create_app(
             view.plain,
             view.router,
             journey.router,
+            rebuild.router,
         ],
         reactions=[projection.reactions, timeline.reactions],
         jobs=[purging(settings)],

@@ -72,6 +72,11 @@ def header(scope: Scope, name: bytes) -> str | None:
     return None
 
 
+def bearer(scope: Scope) -> str:
+    """The caller's internal token, to ask the services on their behalf."""
+    return (header(scope, b"authorization") or "").partition(" ")[2]
+
+
 def customer_in(path: str) -> UUID:
     """The id in /v1/customers/{customer_id}/….
 

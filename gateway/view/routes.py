@@ -12,7 +12,7 @@ from gateway.view import store
 from gateway.view.answer import Shown, choose, compose, entity_tag, from_rows, unchanged
 from gateway.view.fresh import compose_live
 from gateway.view.identities import MAX_VALUE, handle_of_parameter
-from gateway.view.plain import PlainRoute, admit, boolean, customer_in, header
+from gateway.view.plain import PlainRoute, admit, bearer, boolean, customer_in, header
 from gateway.view.schemas import View, Views, WantedViews
 from shared.contracts.sections import SECTIONS
 from shared.problems import FieldError, Invalid, NotFound, Unavailable
@@ -138,7 +138,7 @@ async def _read_live(
         state.upstreams,
         customer_id,
         [section for section in SECTIONS if section in wanted or section in required],
-        token=(header(request.scope, b"authorization") or "").partition(" ")[2],
+        token=bearer(request.scope),
         timeout_s=state.settings.fresh_timeout_s,
     )
     if shown is None:

@@ -30,6 +30,7 @@ def internal_router(section: Section | None) -> APIRouter:
     _add_dead_letters(router)
     if section is not None:
         _add_sections(router, section)
+        _add_customers(router, section)
         _add_republish(router, section)
     return router
 
@@ -54,6 +55,17 @@ def _add_sections(router: APIRouter, section: Section) -> None:
         return Response(
             b'{"items":[' + b",".join(map(_snapshot_json, snapshots)) + b"]}", media_type="application/json"
         )
+
+
+def _add_customers(router: APIRouter, section: Section) -> None:
+    @router.get("/sections", dependencies=[scope("view:read")])
+    async def list_customers(
+        pool: Pool,
+        after: UUID = UUID(int=0),
+        limit: Annotated[int, Query(ge=1, le=REPUBLISH_LIMIT)] = BATCH_LIMIT,
+    ) -> dict[str, Any]:
+        """The next customers whose section this service has, for comparing with the view."""
+        return {"ids": [row["customer_id"] for row in await pool.fetch(section.customers, after, limit)]}
 
 
 def _add_republish(router: APIRouter, section: Section) -> None:

@@ -51,6 +51,10 @@ class Gateway:
         """Publish events; returns once the gateway has reacted to them."""
         await self.bus.publish([outgoing(event) for event in events])
 
+    async def database_clear(self) -> None:
+        """Forget every customer."""
+        await self.app.state.database.pool.execute("TRUNCATE view_sections, view_identities")
+
 
 @asynccontextmanager
 async def running_gateway(
@@ -84,11 +88,19 @@ class Service:
         self.asked: list[str] = []
         self.app = Starlette(
             routes=[
+                Route("/internal/sections", self._customers),
                 Route("/internal/sections/{customer_id}", self._one),
                 Route("/internal/sections:batch", self._many, methods=["POST"]),
                 Route("/internal/sections:republish", self._republish, methods=["POST"]),
             ]
         )
+
+    async def _customers(self, request: Request) -> Response:
+        if self.broken:
+            return Response("broken", status_code=500)
+        after, limit = UUID(request.query_params["after"]), int(request.query_params["limit"])
+        ids = sorted(customer for customer in self.bodies if customer > after)[:limit]
+        return Response(orjson.dumps({"ids": ids}))
 
     async def _one(self, request: Request) -> Response:
         self.asked.append(request.headers["authorization"])
@@ -103,6 +115,8 @@ class Service:
         return Response(orjson.dumps(body, option=orjson.OPT_INDENT_2), headers=headers)
 
     async def _many(self, request: Request) -> Response:
+        if self.broken:
+            return Response("broken", status_code=500)
         ids = [UUID(value) for value in orjson.loads(await request.body())["ids"]]
         items = [
             {"customer_id": i, "version": 99, "as_of": "2026-03-02T00:00:00Z", "body": self.bodies.get(i)}
