@@ -12,6 +12,8 @@ import pytest
 
 from tests.support.system import Partner, System, feedback, view_shows
 
+SIGN_UP = 500  # points of the default rule
+
 pytestmark = [pytest.mark.processes, pytest.mark.broker]
 
 
@@ -55,7 +57,7 @@ async def test_a_webhook_and_a_purchase_become_one_view(client: httpx.AsyncClien
         return bool(
             body["profile"]
             and (body["feedback"] or {}).get("open_tickets")
-            and (body["loyalty"] or {}).get("balance")
+            and (body["loyalty"] or {}).get("balance") == SIGN_UP + 129
             and (body["scoring"] or {}).get("rfm")
         )
 
@@ -154,7 +156,10 @@ async def test_the_view_answers_in_full_while_a_service_is_away(
 ) -> None:
     customer_id, _ = await registered(client)
     await client.post("/v1/purchases", json=a_purchase({"id": customer_id}))
-    view = await view_shows(client, customer_id, lambda body: (body["loyalty"] or {}).get("balance"))
+    earned = SIGN_UP + 129
+    view = await view_shows(
+        client, customer_id, lambda body: (body["loyalty"] or {}).get("balance") == earned
+    )
     pid = system.signal("loyalty", signal.SIGSTOP)
     try:
         still = (await client.get(f"/v1/customers/{customer_id}/360")).json()
@@ -172,7 +177,9 @@ async def test_the_view_answers_in_full_while_a_service_is_away(
 async def test_points_are_redeemed_once_per_key(client: httpx.AsyncClient) -> None:
     customer_id, _ = await registered(client)
     await client.post("/v1/purchases", json=a_purchase({"id": customer_id}, amount=100_000))
-    await view_shows(client, customer_id, lambda body: (body["loyalty"] or {}).get("balance", 0) >= 500)
+    await view_shows(
+        client, customer_id, lambda body: (body["loyalty"] or {}).get("balance") == SIGN_UP + 1000
+    )
     path, body = f"/v1/loyalty/{customer_id}/redemptions", {"points": 500, "reason": "voucher"}
     key = {"Idempotency-Key": uuid4().hex}
     assert (await client.post(path, json=body)).status_code == 428
