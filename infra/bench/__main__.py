@@ -1,0 +1,93 @@
+"""`python -m infra.bench`: runs benchmarks, prints the table, writes results/latest.json and latest.md."""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from types import FrameType
+
+from infra.bench import p01_view, p03_intake, p04a_postings, p04b_redemptions, report
+from infra.bench.benchmark import Benchmark, Effort
+from infra.bench.figures import Wrong
+from infra.bench.ground import Ground, servers
+from infra.bench.machine import machine
+from infra.bench.report import Outcome, Report
+from infra.bench.stage import Stage
+from infra.data import Refused
+from shared.clock import utc_now
+
+# In this order, so that neighbours can use the same running parts.
+ALL = tuple(module.BENCHMARK for module in (p01_view, p03_intake, p04a_postings, p04b_redemptions))
+
+
+def main() -> int:
+    """0 when everything could be measured and every answer was right, reached or not."""
+    arguments = _arguments()
+    signal.signal(signal.SIGTERM, _interrupt)
+    chosen = [one for one in ALL if not arguments.only or one.name in arguments.only]
+    effort = Effort.quick() if arguments.quick else Effort.full()
+    try:
+        with servers(broker=any(one.broker for one in chosen), say=say) as ground:
+            done = asyncio.run(_run(chosen, ground, effort, "quick" if arguments.quick else "full"))
+    except Refused as refused:
+        say(str(refused))
+        return 1
+    report.write(done)
+    as_json = json.dumps(report.as_json(done), ensure_ascii=False)
+    print(as_json if arguments.json else report.as_markdown(done))
+    return int(any(outcome.failed for outcome in done.outcomes))
+
+
+async def _run(chosen: list[Benchmark], ground: Ground, effort: Effort, effort_name: str) -> Report:
+    started = time.monotonic()
+    async with Stage(ground) as made:
+        await made.migrate({part for one in chosen for part in one.parts})
+        facts = await machine(await made.pool("postgres"), made.amqp_url)
+        say(f"ready after {time.monotonic() - started:.1f} s")
+        done = Report(utc_now(), effort_name, facts)
+        for benchmark in chosen:
+            done.outcomes.append(await _measure(benchmark, made, effort))
+    say(f"done after {time.monotonic() - started:.1f} s")
+    return done
+
+
+async def _measure(benchmark: Benchmark, made: Stage, effort: Effort) -> Outcome:
+    title = benchmark.title.format(customers=effort.customers)
+    say(f"{benchmark.name}: {title}")
+    started = time.monotonic()
+    try:
+        figures = await benchmark.run(made, effort)
+    except Wrong as wrong:
+        say(f"{benchmark.name} failed: {wrong}\n{made.last_words()}")
+        took_s = time.monotonic() - started
+        return Outcome(benchmark.name, title, benchmark.against, took_s, failed=str(wrong))
+    return Outcome(benchmark.name, title, benchmark.against, time.monotonic() - started, figures)
+
+
+def _arguments() -> argparse.Namespace:
+    names = [one.name for one in ALL]
+    parser = argparse.ArgumentParser(prog="python -m infra.bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="under a minute over all; figures are rough")
+    listed = f"one of {', '.join(names)}; repeatable"
+    parser.add_argument("--only", action="append", choices=names, metavar="NAME", help=listed)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    return parser.parse_args()
+
+
+def say(message: str) -> None:
+    """Progress, to standard error."""
+    print(f"[bench] {message}", file=sys.stderr, flush=True)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        sys.exit(main())
+    os._exit(130)
