@@ -123,7 +123,7 @@ def test_only_the_beginning_of_a_very_long_text_is_read() -> None:
     assert read("hello " * READ_CHARACTERS + "terrible").mood == 0.0
 
 
-@settings(deadline=None)  # the first mixed text loads the language model
+@settings(deadline=None)  # the first text loads the dictionary
 @given(st.text(alphabet=st.characters(codec="utf-8"), max_size=200), st.none() | st.floats(allow_nan=False))
 def test_any_text_can_be_read_and_twice_gives_the_same(text: str, rating: float | None) -> None:
     reading = read(text, rating=rating)

@@ -12,7 +12,7 @@ from services.feedback.text.words import detect_language, fold, key_of, words
     [
         ("快递把包裹弄丢了", "zh"),
         ("My parcel is lost", "en"),
-        ("iPhone很好用", "zh"),
+        ("iPhone 15 Pro Max 很好用", "zh"),
         ("我的 order 还没 arrive", "zh"),
         ("please send order 退 back to the London warehouse today", "en"),
         ("1234 !!! 😡", None),
