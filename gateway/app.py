@@ -12,13 +12,13 @@ from gateway.edge.callers import Callers
 from gateway.edge.door import INSIDE, Door
 from gateway.edge.forwarding import Forwarder
 from gateway.edge.lifetime import with_edge
+from gateway.edge.plain import PlainRoutes
 from gateway.edge.upstreams import Upstream, Upstreams
 from gateway.intake import partners, receipts, webhooks
 from gateway.intake.receipts import purging
 from gateway.settings import GatewaySettings
 from gateway.view import journey, projection, rebuild, timeline
 from gateway.view import routes as view
-from gateway.view.plain import PlainRoutes
 from shared.messaging.bus import Bus
 from shared.web.app import create_service_app
 
@@ -74,7 +74,7 @@ def create_app(
             settings=settings,
         )
     )
-    app.user_middleware.append(Middleware(PlainRoutes, router=view.plain))
+    app.user_middleware.append(Middleware(PlainRoutes, routers=[webhooks.router, view.plain]))
     app.router.lifespan_context = journey.with_streams(with_edge(app.router.lifespan_context))
     return app
 

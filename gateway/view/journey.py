@@ -12,6 +12,7 @@ from sse_starlette import EventSourceResponse
 from starlette.responses import Response
 
 from gateway.edge.lifetime import Lifespan
+from gateway.edge.plain import JsonBytes
 from gateway.view import position, store, timeline
 from gateway.view.schemas import JourneyLine
 from gateway.view.stream import StreamHub
@@ -60,7 +61,7 @@ async def read_timeline(  # noqa: PLR0917 - the parameters are the API
         last = page[-1]
         following = f'"{encode_cursor(last["occurred_at"], last["event_id"], last["item"])}"'
     body = f'{{"items":[{",".join(map(timeline.render, page))}],"next_cursor":{following}}}'
-    return Response(body.encode(), media_type="application/json")
+    return JsonBytes(body.encode())
 
 
 @router.get(

@@ -16,8 +16,8 @@ import httpx
 import orjson
 from fastapi import APIRouter, Query, Request
 
+from gateway.edge.plain import bearer
 from gateway.view import store
-from gateway.view.plain import bearer
 from gateway.view.projection import canonical
 from gateway.view.schemas import Difference, Rebuild, RebuildOutcome, Verification
 from shared.contracts.sections import SECTIONS

@@ -1,6 +1,7 @@
 """Reads of the view: by id, by a handle, many at once, live."""
 
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -8,11 +9,11 @@ from fastapi import APIRouter, Query, Request
 from starlette.datastructures import QueryParams
 from starlette.responses import Response
 
+from gateway.edge.plain import JsonBytes, PlainRoute, admit, bearer, boolean, customer_in, header
 from gateway.view import store
 from gateway.view.answer import Shown, choose, compose, entity_tag, from_rows, unchanged
 from gateway.view.fresh import compose_live
 from gateway.view.identities import MAX_VALUE, handle_of_parameter
-from gateway.view.plain import PlainRoute, admit, bearer, boolean, customer_in, header
 from gateway.view.schemas import View, Views, WantedViews
 from shared.contracts.sections import SECTIONS
 from shared.problems import FieldError, Invalid, NotFound, Unavailable
@@ -20,8 +21,6 @@ from shared.web.dependencies import Pool
 from shared.web.security import scope
 
 SCOPE = "view:read"
-JSON = "application/json"
-REVALIDATE = "private, no-cache"
 
 router = APIRouter(tags=["view"])
 plain = APIRouter(tags=["view"], route_class=PlainRoute)
@@ -126,7 +125,7 @@ async def read_views(wanted: WantedViews, pool: Pool) -> Response:
         else:
             items.append(compose(customer_id, shown, names))
     body = b'{"items":[' + b",".join(items) + b'],"unknown":[' + b",".join(unknown) + b"]}"
-    return Response(body, media_type=JSON)
+    return JsonBytes(body)
 
 
 async def _read_live(
@@ -145,7 +144,7 @@ async def _read_live(
         raise _stranger()
     _require(shown, required)
     body = compose(customer_id, shown, wanted)
-    return Response(body, media_type=JSON, headers={"Cache-Control": "no-store"})
+    return JsonBytes(body, [(b"cache-control", b"no-store")])
 
 
 def _answer(
@@ -159,11 +158,11 @@ def _answer(
         raise _stranger()
     _require(shown, required)
     tag = entity_tag(customer_id, shown)
-    headers = {"ETag": tag, "Cache-Control": REVALIDATE}
+    headers = [(b"etag", tag.encode()), (b"cache-control", b"private, no-cache")]
     held = header(request.scope, b"if-none-match")
     if held is not None and unchanged(held, tag):
-        return Response(status_code=304, headers=headers)
-    return Response(compose(customer_id, shown, wanted), media_type=JSON, headers=headers)
+        return JsonBytes(b"", headers, HTTPStatus.NOT_MODIFIED)
+    return JsonBytes(compose(customer_id, shown, wanted), headers)
 
 
 def _require(shown: Mapping[str, Shown], required: Sequence[str]) -> None:

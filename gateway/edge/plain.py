@@ -1,6 +1,7 @@
 """Routes that are described like every other and run without FastAPI's work per request."""
 
 from collections.abc import Callable, Coroutine, Sequence
+from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
@@ -35,10 +36,11 @@ class PlainRoutes:
     With a dozen included routers that look costs more than the answer.
     """
 
-    def __init__(self, app: ASGIApp, *, router: APIRouter) -> None:
+    def __init__(self, app: ASGIApp, *, routers: Sequence[APIRouter]) -> None:
         self._app = app
         self._endpoints: dict[tuple[str | None, str | None], Endpoint] = {
             (method, route.path): route.endpoint
+            for router in routers
             for route in router.routes
             if isinstance(route, PlainRoute)
             for method in route.methods or ()
@@ -51,6 +53,24 @@ class PlainRoutes:
             return
         response = await endpoint(Request(scope, receive))
         await response(scope, receive, send)
+
+
+class JsonBytes(Response):
+    """An answer of ready-made JSON. Its headers are given as they are sent, which spares what Starlette does
+    to a mapping of them."""
+
+    def __init__(
+        self, body: bytes, headers: Sequence[tuple[bytes, bytes]] = (), status_code: int = HTTPStatus.OK
+    ) -> None:
+        self.body = body
+        self.status_code = status_code
+        self.background = None
+        self.raw_headers = [*headers]
+        if status_code == HTTPStatus.OK:
+            self.raw_headers += [
+                (b"content-type", b"application/json"),
+                (b"content-length", str(len(body)).encode()),
+            ]
 
 
 def admit(request: Request, scopes: Sequence[str]) -> None:
