@@ -50,9 +50,9 @@ async def effects(system: System) -> Effects:
         earned=await _count(
             system,
             "loyalty",
-            "SELECT split_part(idempotency_key, ':', 2) FROM transfers WHERE kind = 'earning'",
+            "SELECT substr(idempotency_key, 10) FROM transfers WHERE idempotency_key LIKE 'purchase/%'",
         ),
-        scored=await _count(system, "scoring", "SELECT purchase_id FROM purchases"),
+        scored=await _count(system, "scoring", "SELECT id FROM purchases"),
         spent=await _count(system, "loyalty", "SELECT id FROM transfers WHERE kind = 'redemption'"),
     )
 
