@@ -81,7 +81,7 @@ async def record(
 
 async def _tell(session: AsyncSession, recorded: Sequence[tuple[Row, ActivityIn]]) -> None:
     """Emit the recorded activities in as few events as may be, and have their customers shown anew."""
-    told = ((_event_item(row, item), len(row.details) + ENVELOPE_BYTES) for row, item in recorded)
+    told = ((_event_item(row, item), len(row.details.encode()) + ENVELOPE_BYTES) for row, item in recorded)
     await outbox.emit_all(session, [ActivityRecorded(items=tuple(part)) for part in in_events(told)])
     await sections.mark(session, sorted({row.customer_id for row, _ in recorded}))
 

@@ -180,7 +180,7 @@ async def _record(
 
 async def _tell(session: AsyncSession, recorded: Sequence[tuple[Row, PurchaseIn]]) -> None:
     """Emit the recorded purchases in as few events as may be, and have their customers shown anew."""
-    told = ((_event_item(row, item), len(row.lines) + ENVELOPE_BYTES) for row, item in recorded)
+    told = ((_event_item(row, item), len(row.lines.encode()) + ENVELOPE_BYTES) for row, item in recorded)
     await outbox.emit_all(session, [PurchaseRecorded(items=tuple(part)) for part in in_events(told)])
     await sections.mark(session, sorted({row.customer_id for row, _ in recorded}))
 
