@@ -14,6 +14,8 @@ MONTHS_DAYS = 300
 RATE_SHAPE, RATE_SCALE = 1.4, 0.045  # purchases a day: on average one in 16 days
 STOP_A, STOP_B = 1.0, 7.0
 MOST_PURCHASES = 60
+STILL_ACTIVE_DAYS = 21
+ENOUGH_PURCHASES = 12
 BUSY_HOURS = (9, 10, 11, 12, 14, 15, 16, 19, 20, 20, 21, 21, 22)
 
 SURNAMES = (
@@ -117,8 +119,15 @@ def make_people(count: int, seed: int, until: datetime) -> list[Person]:
 
 
 def most_interesting(people: Sequence[Person]) -> Person:
-    """Whom to show: bought much, and had something to say."""
-    return max(people, key=lambda p: (bool(p.feedback), p.nps is not None, len(p.purchases)))
+    """Whom to show: had something to say, buys still, and bought more than once."""
+    newest = max(person.purchases[-1].occurred_at for person in people)
+
+    def interest(person: Person) -> tuple[int, int, bool]:
+        says = bool(person.feedback) + (person.nps is not None)
+        active = newest - person.purchases[-1].occurred_at < timedelta(days=STILL_ACTIVE_DAYS)
+        return says, min(len(person.purchases), ENOUGH_PURCHASES) if active else 0, person.language == "zh"
+
+    return max(people, key=interest)
 
 
 def _person(rng: random.Random, index: int, seed: int, until: datetime) -> Person:

@@ -78,7 +78,10 @@ async def fill(count: int, seed: int, *, quiet: bool) -> Outcome:
             )
             star = most_interesting(people)
             await _redeem(gateway, known[star.number], star, outcome)
-            outcome.view = await _view(gateway, known[star.number], lambda view: _is_whole(view, star))
+            await _fit(gateway, star.currency, outcome)
+            outcome.view = await _view(
+                gateway, known[star.number], lambda view: _is_whole(view, star, outcome)
+            )
     return outcome
 
 
@@ -214,9 +217,28 @@ async def _view(
         await asyncio.sleep(VIEW_POLL_S)
 
 
-def _is_whole(view: dict[str, Any], person: Person) -> bool:
-    sections = all(view.get(name) for name in ("profile", "loyalty", "scoring"))
-    return sections and (not person.feedback or bool(view.get("feedback")))
+async def _fit(gateway: Gateway, currency: str, outcome: Outcome) -> None:
+    """Fit the scoring models to everybody there is; the spend of one currency."""
+    for kind, body in (("bg_nbd", {}), ("gamma_gamma", {"currency": currency})):
+        try:
+            await gateway.post(f"/v1/models/{kind}:fit", json=body)
+        except Said as said:
+            if said.status != CONFLICT:
+                raise
+            outcome.notes.append(f"{kind} was not fitted: {said.reason}")
+        else:
+            outcome.counts["models"] = outcome.counts.get("models", 0) + 1
+
+
+def _is_whole(view: dict[str, Any], person: Person, outcome: Outcome) -> bool:
+    """Whether the view shows all that was done for the person."""
+    if not all(view.get(name) for name in ("profile", "loyalty", "scoring")):
+        return False
+    if outcome.counts.get("redemptions") and not view["loyalty"].get("lifetime", {}).get("spent"):
+        return False
+    if outcome.counts.get("models") and view["scoring"].get("p_alive") is None:
+        return False
+    return not person.feedback or bool(view.get("feedback"))
 
 
 def _stamp(moment: datetime) -> str:
