@@ -67,7 +67,7 @@ class Earning:
 _POST = """
     SELECT outcome, transfer_id, points, balance
       FROM post_transfer($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,
-                         coalesce($15, 'infinity'), $16, $17, $18, $19)
+                         coalesce($15::timestamptz, 'infinity'), $16, $17, $18, $19)
 """
 _POST_EARNINGS = "SELECT posted_key FROM post_earnings($1::jsonb, $2, $3, $4) WHERE outcome = 'too-many'"
 

@@ -1,0 +1,102 @@
+"""Short ways to post and to look, for tests: the real ledger, with the parts that a test does not care about
+filled in."""
+
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+import asyncpg
+
+from services.loyalty.ledger import store
+from services.loyalty.ledger.audit import audit
+from services.loyalty.ledger.store import Cause, Key, Posted
+from shared.settings import ServiceSettings
+
+MORNING = datetime(2026, 3, 1, 10, tzinfo=UTC)
+CAUSE = Cause("test", "test", MORNING)
+
+# The ledger refuses this; a superuser with the triggers switched off may.
+EMPTY = """
+    SET LOCAL session_replication_role = replica;
+    TRUNCATE accounts, transfers, entries, lots, uses, refunds, outbox, inbox, dead_letters, section_marks
+        RESTART IDENTITY;
+    INSERT INTO accounts (id, kind, owner) VALUES
+        (1, 'issuer', '00000000-0000-0000-0000-000000000000'),
+        (2, 'breakage', '00000000-0000-0000-0000-000000000000');
+"""
+
+
+async def empty(settings: ServiceSettings) -> None:
+    """Make a loyalty database as good as new."""
+    connection = await asyncpg.connect(settings.dsn)
+    async with connection.transaction():
+        await connection.execute(EMPTY)
+    await connection.close()
+
+
+def key(name: str | None = None, content: bytes = b"same") -> Key:
+    return Key(name or f"test {uuid4()}", content)
+
+
+class Ledger:
+    """The ledger on one database."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self.pool = pool
+
+    async def member(self, points: int = 0, expires_at: datetime | None = None) -> UUID:
+        customer_id = uuid4()
+        if points:
+            await self.earn(customer_id, points, expires_at)
+        else:
+            await store.lock_members(self.pool, [customer_id])
+        return customer_id
+
+    async def earn(self, customer_id: UUID, points: int, expires_at: datetime | None = None) -> Posted:
+        return await store.earn(self.pool, customer_id, points, CAUSE, key(), expires_at=expires_at)
+
+    async def spend(self, customer_id: UUID, points: int, named: Key | None = None) -> Posted:
+        return await store.spend(self.pool, customer_id, points, CAUSE, named or key())
+
+    async def reverse(self, transfer_id: UUID, named: Key | None = None) -> Posted:
+        return await store.reverse(self.pool, transfer_id, CAUSE, named or key())
+
+    async def take_back(self, transfer_id: UUID, points: int) -> Posted | None:
+        return await store.take_back(self.pool, transfer_id, points, CAUSE, key())
+
+    async def move(self, giver: UUID, receiver: UUID, points: int) -> asyncpg.Record:
+        """From member to member, as a merge of customers does."""
+        return await self.pool.fetchrow(
+            """SELECT * FROM post_transfer('adjustment', 'member', $1, 'member', $2, $3,
+                                           'move', 'test', now(), $4, 'x')""",
+            giver,
+            receiver,
+            points,
+            key().name,
+        )
+
+    async def balance(self, customer_id: UUID) -> int:
+        return await self.pool.fetchval("SELECT balance FROM accounts WHERE owner = $1", customer_id)
+
+    async def totals(self, customer_id: UUID) -> tuple[int, int]:
+        row = await self.pool.fetchrow("SELECT earned, spent FROM accounts WHERE owner = $1", customer_id)
+        return row["earned"], row["spent"]
+
+    async def lots(self, customer_id: UUID) -> list[int]:
+        """What remains in each of a member's lots, in the order they were made."""
+        rows = await self.pool.fetch(
+            """SELECT remaining FROM lots JOIN accounts ON accounts.id = account_id WHERE owner = $1
+               ORDER BY lots.id""",
+            customer_id,
+        )
+        return [row["remaining"] for row in rows]
+
+    async def count(self, table: str) -> int:
+        return await self.pool.fetchval(f"SELECT count(*) FROM {table}")  # noqa: S608 - a test's own constant
+
+    async def events(self) -> list[str]:
+        return [row["type"] for row in await self.pool.fetch("SELECT type FROM outbox ORDER BY id")]
+
+    async def must_be_sound(self) -> None:
+        async with self.pool.acquire() as connection:
+            _, difference = await audit(connection)
+        assert difference is None, difference

@@ -1,0 +1,310 @@
+"""The loyalty API: every body of the contract as written, and each kind of refusal a caller can get."""
+
+import asyncio
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+
+from services.loyalty.app import create_app
+from services.loyalty.settings import LoyaltySettings
+from shared.clock import utc_now
+from tests.loyalty.points import Ledger
+from tests.support.apps import client_of, running
+
+
+async def post(client: httpx.AsyncClient, path: str, body: Any, key: str | None = None) -> httpx.Response:
+    return await client.post(path, json=body, headers={"Idempotency-Key": key or str(uuid4())})
+
+
+async def member_with(client: httpx.AsyncClient, points: int) -> UUID:
+    customer_id = uuid4()
+    answer = await post(client, f"/v1/loyalty/{customer_id}/earnings", {"points": points, "reason": "start"})
+    assert answer.status_code == 201, answer.text
+    return customer_id
+
+
+def is_problem(answer: httpx.Response, status: int, slug: str) -> bool:
+    assert answer.headers["content-type"] == "application/problem+json", answer.text
+    body = answer.json()
+    assert body["status"] == answer.status_code
+    assert (answer.status_code, body["type"]) == (status, f"/problems/{slug}"), answer.text
+    return True
+
+
+async def test_a_redemption_is_answered_as_the_contract_says(client: httpx.AsyncClient) -> None:
+    member = await member_with(client, 1200)
+    answer = await post(
+        client, f"/v1/loyalty/{member}/redemptions", {"points": 500, "reason": "voucher"}, "k"
+    )
+    assert answer.status_code == 201
+    assert answer.headers["content-type"] == "application/json"
+    assert set(answer.json()) == {"transfer_id", "points", "balance"}
+    assert (answer.json()["points"], answer.json()["balance"]) == (500, 700)
+    assert "Idempotency-Replayed" not in answer.headers
+
+
+async def test_a_repeat_replays_the_first_answer(client: httpx.AsyncClient) -> None:
+    member = await member_with(client, 600)
+    path, body = f"/v1/loyalty/{member}/redemptions", {"points": 500, "reason": "voucher"}
+    first = await post(client, path, body, "k")
+    again = await post(client, path, body, "k")
+    assert (again.status_code, again.json()) == (201, first.json())
+    assert again.headers["Idempotency-Replayed"] == "true"
+
+
+async def test_too_few_points(client: httpx.AsyncClient) -> None:
+    member = await member_with(client, 100)
+    answer = await post(client, f"/v1/loyalty/{member}/redemptions", {"points": 500, "reason": "voucher"})
+    assert is_problem(answer, 409, "insufficient-points")
+    assert answer.json()["balance"] == 100
+
+
+async def test_a_used_key_with_another_body_or_member(client: httpx.AsyncClient) -> None:
+    member, other = await member_with(client, 100), await member_with(client, 100)
+    body = {"points": 10, "reason": "voucher"}
+    await post(client, f"/v1/loyalty/{member}/redemptions", body, "k")
+    more = await post(client, f"/v1/loyalty/{member}/redemptions", body | {"points": 11}, "k")
+    assert is_problem(more, 422, "idempotency-key-reused")
+    elsewhere = await post(client, f"/v1/loyalty/{other}/redemptions", body, "k")
+    assert is_problem(elsewhere, 422, "idempotency-key-reused")
+
+
+async def test_callers_do_not_share_keys(settings: LoyaltySettings) -> None:
+    app = create_app(settings)
+    async with running(app) as client, client_of(app, subject="another") as another:
+        member = await member_with(client, 100)
+        for caller in (client, another):
+            await post(caller, f"/v1/loyalty/{member}/redemptions", {"points": 10}, "k")
+        assert (await client.get(f"/v1/loyalty/{member}")).json()["balance"] == 80
+
+
+async def test_a_redemption_without_a_key(client: httpx.AsyncClient) -> None:
+    answer = await client.post(f"/v1/loyalty/{uuid4()}/redemptions", json={"points": 5})
+    assert is_problem(answer, 428, "precondition-required")
+
+
+async def test_a_redemption_of_an_unknown_customer(client: httpx.AsyncClient) -> None:
+    answer = await post(client, f"/v1/loyalty/{uuid4()}/redemptions", {"points": 5})
+    assert is_problem(answer, 404, "unknown-member")
+
+
+@pytest.mark.parametrize("points", [0, -5, 2**53, 2**63, 10**30, 1.5, "5", True, None])
+@pytest.mark.parametrize("path", ["redemptions", "earnings"])
+async def test_amounts_that_do_not_fit(client: httpx.AsyncClient, path: str, points: Any) -> None:
+    answer = await post(client, f"/v1/loyalty/{uuid4()}/{path}", {"points": points, "reason": "r"})
+    assert is_problem(answer, 422, "invalid")
+    assert answer.json()["errors"][0]["pointer"] == "/points"
+
+
+@pytest.mark.parametrize("points", [0, 2**53, -(2**53), 0.5])
+async def test_adjustments_that_do_not_fit(client: httpx.AsyncClient, points: Any) -> None:
+    answer = await post(client, f"/v1/loyalty/{uuid4()}/adjustments", {"points": points, "reason": "r"})
+    assert is_problem(answer, 422, "invalid")
+
+
+@pytest.mark.parametrize("body", [{}, {"points": 5, "extra": 1}, {"points": 5, "reason": "\u0000"}, [], None])
+async def test_bodies_that_do_not_fit(client: httpx.AsyncClient, body: Any) -> None:
+    assert is_problem(await post(client, f"/v1/loyalty/{uuid4()}/redemptions", body), 422, "invalid")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "scope"),
+    [
+        ("GET", "/v1/loyalty/{id}", "loyalty:write"),
+        ("GET", "/v1/loyalty/{id}/entries", "loyalty:write"),
+        ("GET", "/v1/loyalty/{id}/lots", "loyalty:write"),
+        ("POST", "/v1/loyalty/{id}/redemptions", "loyalty:read"),
+        ("POST", "/v1/loyalty/{id}/earnings", "loyalty:write"),
+        ("POST", "/v1/loyalty/{id}/adjustments", "loyalty:write"),
+        ("POST", "/v1/transfers/{id}/reverse", "loyalty:write"),
+        ("GET", "/v1/loyalty/liability", "loyalty:write"),
+        ("GET", "/v1/loyalty/audit", "loyalty:read"),
+    ],
+)
+async def test_each_route_wants_its_scope(
+    settings: LoyaltySettings, method: str, path: str, scope: str
+) -> None:
+    app = create_app(settings)
+    async with running(app), client_of(app, scopes=[scope]) as caller:
+        answer = await caller.request(
+            method,
+            path.format(id=uuid4()),
+            headers={"Idempotency-Key": "k"},
+            json={"points": 1, "reason": "r"},
+        )
+        assert is_problem(answer, 403, "forbidden")
+        stranger = await caller.request(
+            method, path.format(id=uuid4()), headers={"Authorization": "Bearer x"}
+        )
+        assert stranger.status_code == 401
+
+
+async def test_the_member_is_shown_with_everything(client: httpx.AsyncClient) -> None:
+    member = uuid4()
+    soon = (utc_now() + timedelta(days=9)).replace(microsecond=0)
+    for points, expires_at in ((300, None), (100, soon.isoformat()), (20, soon.isoformat())):
+        body = {"points": points, "reason": "gift", "expires_at": expires_at}
+        await post(client, f"/v1/loyalty/{member}/earnings", body)
+    await post(client, f"/v1/loyalty/{member}/redemptions", {"points": 50, "reason": "voucher"})
+    shown = (await client.get(f"/v1/loyalty/{member}")).json()
+    recent = shown.pop("recent")
+    assert shown == {
+        "balance": 370,
+        "pending": 0,
+        "owed": 0,
+        "lifetime": {"earned": 420, "spent": 50},
+        "next_expiry": {"points": 70, "expires_at": soon.isoformat()},
+    }
+    assert [(entry["kind"], entry["points"], entry["balance"]) for entry in recent] == [
+        ("redemption", -50, 370),
+        ("earning", 20, 420),
+        ("earning", 100, 400),
+        ("earning", 300, 300),
+    ]
+    assert recent[1]["arithmetic"] == "20 given"
+
+
+async def test_an_unknown_member(client: httpx.AsyncClient) -> None:
+    for path in ("", "/entries", "/lots"):
+        assert is_problem(await client.get(f"/v1/loyalty/{uuid4()}{path}"), 404, "unknown-member")
+
+
+async def test_the_statement_runs_back_page_by_page(client: httpx.AsyncClient) -> None:
+    member = await member_with(client, 100)
+    for n in range(1, 6):
+        await post(client, f"/v1/loyalty/{member}/redemptions", {"points": n, "reason": f"gift {n}"})
+    seen: list[dict[str, Any]] = []
+    cursor = None
+    while True:
+        params = {"limit": 4} | ({"cursor": cursor} if cursor else {})
+        answer = (await client.get(f"/v1/loyalty/{member}/entries", params=params)).json()
+        seen += answer["items"]
+        cursor = answer["next_cursor"]
+        if cursor is None:
+            break
+    assert [entry["points"] for entry in seen] == [-5, -4, -3, -2, -1, 100]
+    assert [entry["balance"] for entry in seen] == [85, 90, 94, 97, 99, 100]
+    assert seen[0]["reason"] == "gift 5"
+
+
+async def test_the_lots_are_listed_in_the_order_they_are_spent(client: httpx.AsyncClient) -> None:
+    member = await member_with(client, 7)
+    day = utc_now() + timedelta(days=1)
+    for n in (3, 1, 2):
+        body = {"points": 10 + n, "reason": "gift", "expires_at": (day + timedelta(days=n)).isoformat()}
+        await post(client, f"/v1/loyalty/{member}/earnings", body)
+    await post(client, f"/v1/loyalty/{member}/redemptions", {"points": 12, "reason": "voucher"})
+    first = (await client.get(f"/v1/loyalty/{member}/lots", params={"limit": 2})).json()
+    rest = (
+        await client.get(f"/v1/loyalty/{member}/lots", params={"limit": 2, "cursor": first["next_cursor"]})
+    ).json()
+    assert [(lot["points"], lot["remaining"]) for lot in first["items"]] == [(12, 11), (13, 13)]
+    assert [(lot["points"], lot["expires_at"]) for lot in rest["items"]] == [(7, None)]
+    assert rest["next_cursor"] is None
+
+
+@pytest.mark.parametrize("cursor", ["x", "WyJhIl0", "Wy0xXQ", "W3RydWVd", "WzFlMzBd"])
+@pytest.mark.parametrize("what", ["entries", "lots"])
+async def test_cursors_that_we_did_not_give(client: httpx.AsyncClient, what: str, cursor: str) -> None:
+    member = await member_with(client, 7)
+    answer = await client.get(f"/v1/loyalty/{member}/{what}", params={"cursor": cursor})
+    assert is_problem(answer, 400, "invalid-cursor")
+
+
+async def test_an_operator_adjusts_both_ways(client: httpx.AsyncClient) -> None:
+    member = uuid4()
+    path = f"/v1/loyalty/{member}/adjustments"
+    assert (await post(client, path, {"points": 70, "reason": "goodwill"})).json()["balance"] == 70
+    assert (await post(client, path, {"points": -30, "reason": "mistake"})).json()["balance"] == 40
+    assert is_problem(await post(client, path, {"points": -41, "reason": "r"}), 409, "insufficient-points")
+    shown = (await client.get(f"/v1/loyalty/{member}")).json()
+    assert shown["lifetime"] == {"earned": 0, "spent": 0}
+
+
+async def test_an_earning_lies_in_the_past_and_expires_after_it(client: httpx.AsyncClient) -> None:
+    path = f"/v1/loyalty/{uuid4()}/earnings"
+    body = {"points": 5, "reason": "r"}
+    future = await post(client, path, body | {"occurred_at": (utc_now() + timedelta(days=1)).isoformat()})
+    assert is_problem(future, 422, "invalid")
+    assert future.json()["errors"][0]["pointer"] == "/occurred_at"
+    gone = await post(client, path, body | {"expires_at": (utc_now() - timedelta(days=1)).isoformat()})
+    assert gone.json()["errors"][0]["pointer"] == "/expires_at"
+
+
+async def test_a_transfer_is_reversed_once(client: httpx.AsyncClient) -> None:
+    member = await member_with(client, 100)
+    spent = await post(client, f"/v1/loyalty/{member}/redemptions", {"points": 60, "reason": "voucher"})
+    path = f"/v1/transfers/{spent.json()['transfer_id']}/reverse"
+    undone = await post(client, path, {"reason": "returned"}, "k")
+    assert (undone.status_code, undone.json()["points"], undone.json()["balance"]) == (201, 60, 100)
+    again = await post(client, path, {"reason": "returned"}, "k")
+    assert again.json() == undone.json()
+    assert is_problem(await post(client, path, {}), 409, "already-reversed")
+    reversal = f"/v1/transfers/{undone.json()['transfer_id']}/reverse"
+    assert is_problem(await post(client, reversal, {}), 409, "not-reversible")
+    assert is_problem(await post(client, f"/v1/transfers/{uuid4()}/reverse", {}), 404, "unknown-transfer")
+
+
+async def test_a_reversal_needs_no_body(client: httpx.AsyncClient) -> None:
+    member = await member_with(client, 100)
+    spent = await post(client, f"/v1/loyalty/{member}/redemptions", {"points": 60})
+    path = f"/v1/transfers/{spent.json()['transfer_id']}/reverse"
+    assert (await client.post(path, headers={"Idempotency-Key": "k"})).status_code == 201
+
+
+async def test_the_liability_is_the_sum_of_balances_and_of_the_months(client: httpx.AsyncClient) -> None:
+    await member_with(client, 100)
+    body = {
+        "points": 40,
+        "reason": "gift",
+        "occurred_at": "2026-01-01T00:00:00Z",
+        "expires_at": "2031-02-28T23:59:59Z",
+    }
+    other = uuid4()
+    await post(client, f"/v1/loyalty/{other}/earnings", body)
+    await post(client, f"/v1/loyalty/{other}/redemptions", {"points": 15})
+    assert (await client.get("/v1/loyalty/liability")).json() == {
+        "points": 125,
+        "cost": {"amount": 125, "currency": "CNY"},
+        "by_expiry": [{"month": "2031-02", "points": 25}, {"month": None, "points": 100}],
+    }
+
+
+async def test_the_audit_of_a_sound_and_of_a_broken_ledger(client: httpx.AsyncClient, ledger: Ledger) -> None:
+    member = await member_with(client, 100)
+    sound = (await client.get("/v1/loyalty/audit")).json()
+    assert sound["sound"]
+    assert sound["first_difference"] is None
+    await ledger.pool.execute("UPDATE accounts SET balance = 101 WHERE owner = $1", member)
+    broken = (await client.get("/v1/loyalty/audit")).json()
+    assert not broken["sound"]
+    assert broken["first_difference"] == {
+        "check": "every balance is the sum of its entries",
+        "subject": "account 100",
+        "expected": "100",
+        "found": "101",
+    }
+
+
+async def test_200_identical_requests_at_once_are_one_transfer_and_199_replays(
+    client: httpx.AsyncClient,
+) -> None:
+    member = await member_with(client, 1000)
+    path, body = f"/v1/loyalty/{member}/redemptions", {"points": 100, "reason": "voucher"}
+    answers = await asyncio.gather(*(post(client, path, body, "k") for _ in range(200)))
+    assert Counter(answer.status_code for answer in answers) == {201: 200}
+    assert len({answer.text for answer in answers}) == 1
+    assert sum("Idempotency-Replayed" in answer.headers for answer in answers) == 199
+    assert (await client.get(f"/v1/loyalty/{member}")).json()["balance"] == 900
+
+
+async def test_200_requests_on_a_balance_for_10_succeed_10_times(client: httpx.AsyncClient) -> None:
+    member = await member_with(client, 1000)
+    path, body = f"/v1/loyalty/{member}/redemptions", {"points": 100, "reason": "voucher"}
+    answers = await asyncio.gather(*(post(client, path, body) for _ in range(200)))
+    assert Counter(answer.status_code for answer in answers) == {201: 10, 409: 190}
+    assert (await client.get(f"/v1/loyalty/{member}")).json()["balance"] == 0
