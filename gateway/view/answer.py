@@ -37,8 +37,8 @@ class Shown(NamedTuple):
 EMPTY = Shown(None, "ok", "view", 0, None)
 MISSING = Shown(None, "unavailable", "view", 0, None)
 
-# A row of view_sections: section, version, as_of, body.
-Row = Sequence[object]
+# A row of view_sections: section, version, as_of as JSON text in UTC, body.
+Row = tuple[str, int, str, str | None]
 
 
 def from_rows(rows: Iterable[Row]) -> dict[str, Shown] | None:
@@ -46,22 +46,14 @@ def from_rows(rows: Iterable[Row]) -> dict[str, Shown] | None:
 
     A profile that says nothing is known any more ends the customer, whatever the others still hold.
     """
-    shown: dict[str, Shown] = {}
+    shown = {"profile": MISSING, "feedback": EMPTY, "loyalty": EMPTY, "scoring": EMPTY}
     anything = False
     for section, version, as_of, body in rows:
         anything = anything or body is not None
-        shown[section] = Shown(body, "ok", "view", version, stamp(as_of))  # type: ignore[index, arg-type]
-    if not anything:
-        return None
-    profile = shown.get("profile")
-    if profile is None:
-        shown["profile"] = MISSING
-    elif profile.body is None:
-        return None
-    for section in SECTIONS:
-        if section not in shown:
-            shown[section] = EMPTY
-    return shown
+        shown[section] = Shown(body, "ok", "view", version, as_of[1 : -len('+00:00"')] + "Z")
+    profile = shown["profile"]
+    gone = profile.body is None and profile is not MISSING
+    return shown if anything and not gone else None
 
 
 def compose(customer_id: UUID | str, shown: Mapping[str, Shown], wanted: Sequence[str] = SECTIONS) -> bytes:

@@ -17,12 +17,14 @@ from shared.contracts.feedback import TicketOpened
 from shared.contracts.sections import SECTIONS
 from shared.ids import new_id
 from shared.problems import Invalid
-from tests.gateway.view.made import NOON, linked, purchases, resolved, ticket
+from tests.gateway.view.made import linked, purchases, resolved, ticket
 
 CUSTOMER = UUID("01a20a2c-9b56-70da-9b7a-2a1518f727ab")
 bodies = st.one_of(
     st.none(),
-    st.dictionaries(st.text(max_size=5), st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False), st.text())),
+    st.dictionaries(
+        st.text(max_size=5), st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False), st.text())
+    ),
 )
 
 
@@ -31,7 +33,7 @@ def test_an_answer_is_json_of_the_promised_shape(
     stored: dict[str, tuple[int, dict[str, object] | None]],
 ) -> None:
     rows = [
-        (name, version, NOON, None if body is None else orjson.dumps(body).decode())
+        (name, version, '"2026-03-01T12:00:00+00:00"', None if body is None else orjson.dumps(body).decode())
         for name, (version, body) in stored.items()
     ]
     shown = from_rows(rows)
@@ -45,7 +47,8 @@ def test_an_answer_is_json_of_the_promised_shape(
         assert list(answer) == ["customer_id", "merged_into", *SECTIONS, "meta"]
         for name, (version, body) in stored.items():
             assert answer[name] == body
-            assert answer["meta"]["sections"][name]["version"] == version
+            state = answer["meta"]["sections"][name]
+            assert (state["version"], state["as_of"]) == (version, "2026-03-01T12:00:00Z")
         assert answer["meta"]["complete"] is ("profile" in stored)
 
 
