@@ -131,7 +131,6 @@ class RfmCuts(Base, table=True):
     __tablename__ = "rfm_cuts"
 
     as_of: date = Field(primary_key=True)
-    customers: int
     recency: list[int] = Field(sa_column=Column(ARRAY(Integer), nullable=False))
     frequency: list[int] = Field(sa_column=Column(ARRAY(Integer), nullable=False))
     monetary: dict[str, list[int]] = Field(sa_column=Column(JSONB, nullable=False))

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from datetime import date
 
+import hypothesis
 import pytest
 
 from services.scoring.settings import ScoringSettings
@@ -10,6 +11,10 @@ from shared.database import Database
 from tests.conftest import MakeDatabase
 
 AS_OF = date(2026, 7, 1)
+
+# A busy machine is no bug: how long an example takes is not what these tests are about.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture

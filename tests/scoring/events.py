@@ -88,12 +88,12 @@ def ticket(
     return event(data, day(told))
 
 
-def answered(customer: UUID, score: int, *, kind: str = "nps", on: float = 0) -> Event[Any]:
+def answered(customer: UUID, score: int, *, kind: Any = "nps", on: float = 0) -> Event[Any]:
     data = SurveyAnswered(
         answer_id=uuid4(),
         customer_id=customer,
         survey=kind,
-        kind=kind,  # type: ignore[arg-type]
+        kind=kind,
         score=score,
         occurred_at=day(on),
     )

@@ -189,9 +189,11 @@ async def derive(connection: asyncpg.Connection, customer_ids: Sequence[UUID], o
     return {row["customer_id"] for row in rows}
 
 
-async def note_change(connection: asyncpg.Connection) -> None:
-    """Say that facts changed, so that the cuts are computed again soon."""
-    await connection.execute("INSERT INTO fact_changes DEFAULT VALUES")
+async def note_change(connection: asyncpg.Connection, *, overdue: bool = False) -> None:
+    """Say that facts changed, so that the cuts are computed again soon, or at once when `overdue`."""
+    await connection.execute(
+        "INSERT INTO fact_changes (at) SELECT CASE WHEN $1 THEN 'epoch' ELSE clock_timestamp() END", overdue
+    )
 
 
 async def next_customers(connection: asyncpg.Connection, after: UUID, limit: int) -> list[UUID]:

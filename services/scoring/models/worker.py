@@ -6,6 +6,7 @@ answers with the estimate or the refusal as JSON.
 
 import asyncio
 import io
+import os
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -51,6 +52,7 @@ async def run(
         kind,
         str(minimum_customers),
         cwd=ROOT,
+        env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # the vectors are short; threads only cost memory
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )

@@ -49,8 +49,8 @@ async def refresh(
 async def keep_true(database: Database, settings: ScoringSettings) -> None:
     """The background job: notice a new day or setting, cut anew, walk on. Bounded by `walk_s`."""
     observed = settings.observed(utc_now())
-    new_day = await _follow_basis(database, settings, observed)
-    await _cut(database, settings, observed, now=new_day)
+    await _follow_basis(database, settings, observed)
+    await _cut(database, settings, observed)
     deadline = time.monotonic() + settings.walk_s
     while time.monotonic() < deadline and await walk_on(database, settings, observed):
         pass
@@ -100,12 +100,12 @@ async def _rescore(
     )
 
 
-async def _follow_basis(database: Database, settings: ScoringSettings, observed: date) -> bool:
-    """Have everyone scored anew when the observation date or a setting changed; whether the date did."""
+async def _follow_basis(database: Database, settings: ScoringSettings, observed: date) -> None:
+    """Have everyone scored anew when the observation date or a setting changed."""
     async with database.pool.acquire() as connection:
         before = await store.read_basis(connection)
         if before == (observed, settings.basis):
-            return False
+            return
         if before is not None and before[0] < observed:
             while due := await facts.due_customers(connection, observed, settings.chunk):
                 async with connection.transaction():
@@ -117,22 +117,21 @@ async def _follow_basis(database: Database, settings: ScoringSettings, observed:
             else:
                 reason = "new day" if before[0] < observed else "new settings"
                 await walks.ask(connection, "rescore", reason)
+            # The walk begins with cuts as of the new date: they are computed before it.
+            await facts.note_change(connection, overdue=True)
             await store.write_basis(connection, observed, settings.basis)
-    return before is None or before[0] != observed
 
 
-async def _cut(database: Database, settings: ScoringSettings, observed: date, *, now: bool) -> None:
+async def _cut(database: Database, settings: ScoringSettings, observed: date) -> None:
     """Cut anew once the facts have come to rest, or waited long enough; then have everyone scored."""
     async with database.pool.acquire() as connection:
         waiting = await store.changes_waiting(connection)
-        if not now:
-            if waiting is None:
-                return
-            _, quiet_s, waited_s = waiting
-            if quiet_s < settings.cuts_quiet_s and waited_s < settings.cuts_wait_s:
-                return
+        if waiting is None:
+            return
+        last, quiet_s, waited_s = waiting
+        if quiet_s < settings.cuts_quiet_s and waited_s < settings.cuts_wait_s:
+            return
         async with connection.transaction():
             if await store.cut(connection, observed, settings.quantile_minimum_customers):
                 await walks.ask(connection, "rescore", "new cuts")
-            if waiting is not None:
-                await store.forget_changes(connection, waiting[0])
+            await store.forget_changes(connection, last)

@@ -84,10 +84,10 @@ _CUT_MONEY = """
     FROM customer_facts WHERE days > 0 GROUP BY currency ORDER BY currency
 """
 _KEEP_CUTS = """
-    INSERT INTO rfm_cuts AS c (as_of, customers, recency, frequency, monetary)
-    VALUES ($1, $2, $3, $4, $5::text::jsonb)
-    ON CONFLICT (as_of) DO UPDATE SET customers = EXCLUDED.customers, recency = EXCLUDED.recency,
-        frequency = EXCLUDED.frequency, monetary = EXCLUDED.monetary
+    INSERT INTO rfm_cuts AS c (as_of, recency, frequency, monetary)
+    VALUES ($1, $2, $3, $4::text::jsonb)
+    ON CONFLICT (as_of) DO UPDATE SET
+        recency = EXCLUDED.recency, frequency = EXCLUDED.frequency, monetary = EXCLUDED.monetary
     WHERE (c.recency, c.frequency, c.monetary)
           IS DISTINCT FROM (EXCLUDED.recency, EXCLUDED.frequency, EXCLUDED.monetary)
     RETURNING as_of
@@ -176,7 +176,6 @@ async def cut(connection: asyncpg.Connection, observed: date, minimum_customers:
     kept = await connection.fetchval(
         _KEEP_CUTS,
         observed,
-        days["customers"],
         days["recency"],
         days["frequency"],
         orjson.dumps(money).decode(),

@@ -164,7 +164,6 @@ CREATE UNIQUE INDEX models_serving ON models (kind, coalesce(currency, '')) WHER
 -- `monetary` holds the cuts of each currency: {"CNY": [1200, 3400, 9900, 25000]}.
 CREATE TABLE rfm_cuts (
     as_of      date PRIMARY KEY,
-    customers  int NOT NULL,
     recency    int[] NOT NULL,
     frequency  int[] NOT NULL,
     monetary   jsonb NOT NULL

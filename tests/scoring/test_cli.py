@@ -1,0 +1,123 @@
+"""`c360 score`: the figures of contracts.md, and what bad files and numbers get."""
+
+import json
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from services.scoring.cli import app
+from tests.scoring.cdnow import SAMPLE, needs_sample
+
+PUBLISHED = '{"r": 0.243, "alpha": 4.414, "a": 0.793, "b": 2.426}'
+
+
+def run(line: str, params: str | None = None) -> Result:
+    """Run a command line; `params` is one argument however many spaces it has."""
+    return CliRunner().invoke(app, line.split() + ([] if params is None else ["--params", params]))
+
+
+@needs_sample
+def test_fit_prints_the_published_figures_as_json() -> None:
+    result = run(
+        f"fit --csv {SAMPLE} --format cdnow-sample --model bg_nbd --calibration-end 1997-09-30 "
+        "--unit week --json"
+    )
+    assert result.exit_code == 0, result.output
+    answer = json.loads(result.stdout)
+    assert set(answer) == {"model", "params", "log_likelihood", "customers", "unit"}
+    assert (answer["model"], answer["customers"], answer["unit"]) == ("bg_nbd", 2357, "week")
+    assert {k: round(v, 3) for k, v in answer["params"].items()} == json.loads(PUBLISHED)
+    assert round(answer["log_likelihood"], 1) == -9582.4
+
+
+@needs_sample
+def test_fit_prints_a_table_for_people() -> None:
+    result = run(f"fit --csv {SAMPLE} --format cdnow-sample")
+    assert result.exit_code == 0, result.output
+    assert "alpha" in result.stdout
+    assert "2357 customers" in result.stdout
+
+
+def test_predict_prints_expectation_and_p_alive() -> None:
+    result = run("predict --model bg_nbd --json --x 26 --recency 30.857 --age 31 --horizon 52", PUBLISHED)
+    assert result.exit_code == 0, result.output
+    answer = json.loads(result.stdout)
+    assert set(answer) == {"expected_purchases", "p_alive"}
+    assert answer["expected_purchases"] == pytest.approx(25.76, abs=0.005)
+    assert answer["p_alive"] == pytest.approx(0.9688, abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("--x 2 --recency 9 --age 5 --horizon 1", "more than"),
+        ("--x 1 --recency 1 --age inf --horizon 1", "finite"),
+    ],
+)
+def test_numbers_that_are_no_history_are_refused(arguments: str, words: str) -> None:
+    result = run(f"predict {arguments}", PUBLISHED)
+    assert result.exit_code == 1
+    assert words in result.stderr
+
+
+@pytest.mark.parametrize("params", ["", "[]", '{"r": 1}', '{"r": 0, "alpha": 1, "a": 1, "b": 1}'])
+def test_parameters_that_do_not_fit_are_refused(params: str) -> None:
+    result = run("predict --x 1 --recency 1 --age 5 --horizon 1", params)
+    assert result.exit_code == 1
+    assert "param" in result.stderr
+
+
+def test_csv_is_read_by_its_header(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    path = tmp_path / "log.csv"
+    lines = ["amount,customer_id,date,note"]
+    for customer, mean in enumerate(2000 / rng.gamma(5, 1, 300)):
+        for day in rng.choice(300, size=1 + rng.poisson(3), replace=False):
+            on = date(2026, 1, 1) + timedelta(days=int(day))
+            lines.append(f"{rng.gamma(4, mean / 4):.2f},c{customer},{on}T09:00:00Z,x")
+    path.write_text("\n".join(lines))
+    result = run(f"fit --csv {path} --unit day --model gamma_gamma --json")
+    assert result.exit_code == 0, result.output
+    answer = json.loads(result.stdout)
+    assert answer["params"]["p"] == pytest.approx(4, rel=0.3)
+    assert answer["customers"] > 250
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("customer_id,date\nc1,yesterday\n", "Line 2: 'yesterday' is not a date"),
+        ("customer_id,date,amount\nc1,2026-01-01,-5\n", "Line 2: the amount -5 is negative"),
+        ("customer_id,date,amount\nc1,2026-01-01,nan\n", "negative or not finite"),
+        ("customer_id,date,amount\n,2026-01-01,5\n", "names no customer"),
+        ("who,when\n", "header needs the columns"),
+        ("customer_id,date\nc1,2026-01-01\n", "Too few customers to fit a model: 1 customers have bought"),
+        ("customer_id,date\n", "Too few customers"),
+    ],
+)
+def test_a_bad_file_is_one_sentence(tmp_path: Path, content: str, words: str) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text(content)
+    result = run(f"fit --csv {path} --json")
+    assert result.exit_code == 1
+    assert words in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_all_one_time_buyers_are_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("customer_id,date\n" + "".join(f"c{n},2026-01-{1 + n % 28:02}\n" for n in range(90)))
+    result = run(f"fit --csv {path}")
+    assert result.exit_code == 1
+    assert "Nobody bought a second time" in result.stderr
+
+
+def test_a_rebuild_without_a_gateway_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("C360_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("C360_KEY", "k")
+    result = run("rebuild")
+    assert result.exit_code == 1
+    assert "does not answer" in result.stderr
