@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 Language = Literal["zh", "en"]
-Role = Literal["negator", "contrast", "conclusion", "wish", "degree", "degree_after", "mood"]
+Role = Literal["negator", "contrast", "conclusion", "wish", "question", "degree", "degree_after", "mood"]
 
 Category = Literal["product", "service", "logistics", "price", "account", "other"]
 CATEGORIES: tuple[Category, ...] = get_args(Category)
@@ -23,6 +23,7 @@ _ROLES: Mapping[str, Role] = {
     "contrast": "contrast",
     "conclusion": "conclusion",
     "wishes": "wish",
+    "questions": "question",
 }
 
 

@@ -2,9 +2,9 @@
 
 Mood. Each mood word counts with its lexicon value, changed by the degree words and negations before it.
 What follows a "but" counts more than what stands before it, a concluding clause counts double, and praise
-inside a wish or condition ("would be nice if") counts nothing. With P the sum of what is good and N of
-what is bad, mood = (P − N) / (P + N + 1): between -1 and 1, 0 when nothing was said, and never certain
-from a single mild word.
+inside a wish, a condition or a question ("would be nice if", "is it good?") counts nothing. With P the sum
+of what is good and N of what is bad, mood = (P − N) / (P + N + 1): between -1 and 1, 0 when nothing was
+said, and never certain from a single mild word.
 
 Category. The evidence of each category's words is added up; the largest wins, its share is the confidence.
 
@@ -27,7 +27,7 @@ REACH = {"zh": 4, "en": 3}
 NEGATION_REACH = {"zh": 2, "en": 3}
 BEFORE_CONTRAST, AFTER_CONTRAST = 0.8, 1.2
 CONCLUSION = 2.0
-IN_A_WISH = 0.0
+WISHED_OR_ASKED = 0.0
 # "not good" is a little milder than "bad"; "not bad" is far from "good"; "not very good" is milder still.
 NEGATED_PRAISE, NEGATED_BLAME, SOFTLY_NEGATED_PRAISE = -0.8, 0.4, -0.6
 SMOOTHING = 1.0
@@ -80,8 +80,8 @@ class SeverityReading:
 def read_mood(words: Sequence[Word], lexicon: Lexicon) -> MoodReading:
     """The mood of a text."""
     matches: list[Match] = []
-    for sentence in _sentences(words):
-        matches += _sentence_mood(sentence, lexicon)
+    for sentence, asked in _sentences(words):
+        matches += _sentence_mood(sentence, lexicon, asked=asked)
     good = sum(match.value for match in matches if match.value > 0)
     bad = -sum(match.value for match in matches if match.value < 0)
     if good == bad == 0:
@@ -143,13 +143,14 @@ def mood_of_rating(rating: float) -> float:
     return (min(max(rating, 1.0), 5.0) - 3.0) / 2.0
 
 
-def _sentences(words: Sequence[Word]) -> Iterator[Sequence[Word]]:
+def _sentences(words: Sequence[Word]) -> Iterator[tuple[Sequence[Word], bool]]:
+    """The sentences without what ends them, and whether each is a question."""
     start = 0
     for index, word in enumerate(words):
-        if word.pause == "sentence":
-            yield words[start:index]
+        if word.pause in ("sentence", "question"):
+            yield words[start:index], word.pause == "question"
             start = index + 1
-    yield words[start:]
+    yield words[start:], False
 
 
 @dataclass(slots=True)
@@ -158,9 +159,10 @@ class _Modifier:
     meaning: Meaning
 
 
-def _sentence_mood(words: Sequence[Word], lexicon: Lexicon) -> list[Match]:
+def _sentence_mood(words: Sequence[Word], lexicon: Lexicon, *, asked: bool) -> list[Match]:
     """The mood words of one sentence with their final values."""
     found = list(_found(words, lexicon.mood.get, lexicon))
+    asked = asked or any(meaning.role == "question" for _, _, meaning in found)
     contrast_at = max((first for first, _, m in found if m.role == "contrast"), default=None)
     matches: list[Match] = []
     modifiers: list[_Modifier] = []
@@ -185,8 +187,8 @@ def _sentence_mood(words: Sequence[Word], lexicon: Lexicon) -> list[Match]:
                 value *= weight
                 if contrast_at is not None:
                     value *= AFTER_CONTRAST if first > contrast_at else BEFORE_CONTRAST
-                if in_wish and value > 0:
-                    value *= IN_A_WISH
+                if (in_wish or asked) and value > 0:
+                    value *= WISHED_OR_ASKED
                 value = min(max(value, -STRONGEST), STRONGEST)
                 if value:
                     matches.append(Match(words[first].start, words[last - 1].end, "mood", round(value, 3)))

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 from services.feedback.text.lexicon import Language, lexicon
 
-Pause = Literal["", "clause", "sentence"]
+Pause = Literal["", "clause", "sentence", "question"]
 
 # Share of Chinese among a text's words from which it is Chinese. Chinese texts are full of Latin names
 # ("iPhone 15 Pro Max 很好用"); English ones hold Chinese words rarely.
@@ -23,7 +23,8 @@ CHARACTERS_PER_WORD = 1.5
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 _LATIN = re.compile(r"[A-Za-z]+(?:'[a-z]+)?")
 _ENGLISH = re.compile(r"[a-z]+(?:'[a-z]+)?|\d+|[.!?;\n]+|[,:()\-–—]+")
-_SENTENCE = frozenset("。！？!?；;\n~～…")
+_SENTENCE = frozenset("。！!；;\n~～…")
+_QUESTION = frozenset("？?")
 _CLAUSE = frozenset("，,、：:（）()—-\u3000 ")
 _ENDINGS = (("ies", "y"), ("sses", "ss"), ("ing", ""), ("ed", ""), ("es", ""), ("s", ""), ("e", ""))
 _SHORTEST_STEM = 3
@@ -119,15 +120,17 @@ def _english(text: str) -> Iterator[Word]:
         elif piece[0] == "-":
             continue  # joins the parts of a compound
         else:
-            yield Word("", match.start(), match.end(), "clause" if piece[0] in _CLAUSE else "sentence")
+            yield Word("", match.start(), match.end(), _pause(piece))
 
 
 def _pause(piece: str) -> Pause:
+    if not _QUESTION.isdisjoint(piece):
+        return "question"
     if piece[0] in _SENTENCE:
         return "sentence"
     if piece[0] in _CLAUSE or not piece.strip():
         return "clause"
-    return "sentence" if piece == "." else ""
+    return "sentence" if piece[0] == "." else ""
 
 
 @cache

@@ -5,7 +5,7 @@ import pytest
 from services.feedback.text.lexicon import CATEGORIES, Language, LexiconError, lexicon, parse
 
 EMPTY = {"language": "en", "version": "1", "mood": [], "degree": [], "category": [], "severity": []}
-MODIFIERS = {"negators": "", "contrast": "", "conclusion": "", "wishes": ""}
+MODIFIERS = {"negators": "", "contrast": "", "conclusion": "", "wishes": "", "questions": ""}
 
 
 @pytest.mark.parametrize("language", ["zh", "en"])

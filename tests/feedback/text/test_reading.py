@@ -78,6 +78,15 @@ def test_negation_and_idioms(text: str, mood: int) -> None:
     assert (value > 0) - (value < 0) == mood
 
 
+@pytest.mark.parametrize("text", ["is it free?", "有优惠吗", "能不能便宜", "Do you have a discount?"])
+def test_praise_in_a_question_says_nothing(text: str) -> None:
+    assert read(text).mood == 0.0
+
+
+def test_blame_in_a_question_is_blame() -> None:
+    assert read("为什么这么慢?").mood < 0 > read("Why is it so slow?").mood
+
+
 def test_what_follows_a_but_counts_more() -> None:
     assert (
         read("good quality, but slow delivery, rude staff").mood
