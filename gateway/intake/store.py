@@ -10,12 +10,29 @@ from sqlmodel import col, or_, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from gateway.tables import Partner, PartnerSecret, Receipt
+from shared.clock import utc_now
+from shared.contracts import encode
+from shared.contracts.gateway import FeedbackReceived
 from shared.database import Database
+from shared.ids import new_id
+from shared.telemetry import current_traceparent
 
 PURGE_ROWS = 5_000
 
-# receive_webhook is in the first migration: receipt and event in one statement.
-_RECEIVE = "SELECT receipt_id, fresh FROM receive_webhook($1, $2, $3, $4, $5, $6, $7)"
+# Receipt and event in one statement: both or neither. Plain SQL takes two thirds of the time of a function.
+_RECEIVE = """
+    WITH stored AS (
+        INSERT INTO receipts (id, partner, webhook_id, status, reason, body)
+        VALUES ($1, $2, $3, CASE WHEN $5::text IS NULL THEN 'quarantined' ELSE 'accepted' END, $6, $7)
+        ON CONFLICT (partner, webhook_id) DO NOTHING RETURNING id
+    ), sent AS (
+        INSERT INTO outbox (id, type, envelope)
+        SELECT $4, 'feedback.received', $5 FROM stored WHERE $5 IS NOT NULL
+    )
+    SELECT id FROM stored
+"""
+# By the unique index on partner and webhook id.
+_FIRST = "SELECT id FROM receipts WHERE partner = $1 AND webhook_id = $2"
 # By the primary key of partners and the index on partner_secrets.partner.
 _SECRETS = """
     SELECT sealed, retires_at FROM partner_secrets JOIN partners ON partners.name = partner_secrets.partner
@@ -42,14 +59,18 @@ async def receive(
     receipt_id: UUID,
     partner: str,
     webhook_id: str,
-    event: str | None,
+    event: FeedbackReceived | None,
     reason: str | None,
     body: bytes | None,
-    traceparent: str | None,
 ) -> Stored:
-    """Store a verified webhook: with its event (JSON text), or quarantined with the reason and its body."""
-    row = await pool.fetchrow(_RECEIVE, receipt_id, partner, webhook_id, event, reason, body, traceparent)
-    return Stored(row[0], row[1])
+    """Store a verified webhook: with its event, or quarantined with the reason and its body."""
+    event_id, envelope = new_id(), None
+    if event is not None:
+        envelope = encode(event, event_id=event_id, time=utc_now(), traceparent=current_traceparent())
+    if await pool.fetchval(_RECEIVE, receipt_id, partner, webhook_id, event_id, envelope, reason, body):
+        return Stored(receipt_id, True)
+    # A statement of its own, so that it sees what a twin of this request has committed meanwhile.
+    return Stored(await pool.fetchval(_FIRST, partner, webhook_id), False)
 
 
 async def live_secrets(pool: asyncpg.Pool, partner: str) -> list[asyncpg.Record]:

@@ -4,6 +4,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from gateway.edge.limits import RateLimit
+from gateway.edge.plain import PlainRoute
 from gateway.intake import store
 from gateway.intake.rules import FeedbackWebhook, Unusable, read_feedback
 from gateway.intake.schemas import Accepted
@@ -14,14 +15,14 @@ from gateway.settings import GatewaySettings
 from shared.clock import utc_now
 from shared.ids import new_id
 from shared.problems import Malformed, TooLarge, TooManyRequests
-from shared.telemetry import current_traceparent
 from shared.web.dependencies import wake
 
-router = APIRouter(tags=["intake"])
+router = APIRouter(tags=["intake"], route_class=PlainRoute)
 
 _HEADER = {"in": "header", "required": True, "schema": {"type": "string"}}
 _DESCRIBED = {
     "parameters": [
+        {"name": "partner", "in": "path", "required": True, "schema": {"type": "string"}},
         _HEADER | {"name": "webhook-id", "description": "Names the webhook; a repeat is a duplicate."},
         _HEADER | {"name": "webhook-timestamp", "description": "Unix seconds, within five minutes of now."},
         _HEADER | {"name": "webhook-signature", "description": "v1,<base64 of HMAC-SHA256>"},
@@ -51,13 +52,14 @@ class Intake:
     responses={200: {"model": Accepted, "description": "The webhook was here before."}},
     openapi_extra=_DESCRIBED,
 )
-async def receive(partner: str, request: Request) -> Response:
+async def receive(request: Request) -> Response:
     """Take a signed webhook of a partner (Standard Webhooks v1).
 
     What is signed is stored: as accepted, or as quarantined when it is no feedback, to be mended.
     """
     intake: Intake = request.app.state.intake
     pool = request.app.state.database.pool
+    partner = request.scope["path"].removeprefix("/webhooks/")
     body = await _body(request, intake.body_limit)
     webhook_id = verify(await intake.senders.webhooks(pool, partner), request.scope["headers"], body)
     verdict = intake.limit.take(partner)
@@ -68,7 +70,7 @@ async def receive(partner: str, request: Request) -> Response:
     try:
         event = read_feedback(
             body, receipt_id=receipt_id, partner=partner, webhook_id=webhook_id, now=utc_now()
-        ).model_dump_json()
+        )
     except Unusable as error:
         reason = error.reason
     stored = await store.receive(
@@ -79,7 +81,6 @@ async def receive(partner: str, request: Request) -> Response:
         event=event,
         reason=reason,
         body=None if event else body,
-        traceparent=current_traceparent(),
     )
     if stored.fresh and event:
         wake(request)

@@ -43,25 +43,3 @@ CREATE TABLE receipts (
 );
 -- Ids begin with their time, so old receipts are found by the primary key.
 CREATE INDEX receipts_quarantined ON receipts (id) WHERE status = 'quarantined';
-
--- Store a verified webhook and, when it is good, its event: one statement, one round trip. A repeat of the
--- same partner and webhook id stores nothing and answers with the first receipt. `event` is null for a
--- quarantined body. In a function the second SELECT sees what a concurrent twin has just committed.
-CREATE FUNCTION receive_webhook(
-    new_id uuid, from_partner text, with_id text, event jsonb, trouble text, kept_body bytea, trace text
-) RETURNS TABLE (receipt_id uuid, fresh boolean) LANGUAGE plpgsql AS $$
-BEGIN
-    INSERT INTO receipts AS r (id, partner, webhook_id, status, reason, body)
-    VALUES (new_id, from_partner, with_id,
-            CASE WHEN event IS NULL THEN 'quarantined' ELSE 'accepted' END, trouble, kept_body)
-    ON CONFLICT (partner, webhook_id) DO NOTHING;
-    IF FOUND THEN
-        IF event IS NOT NULL THEN
-            PERFORM outbox_emit('feedback.received', NULL, event, trace);
-        END IF;
-        RETURN QUERY SELECT new_id, true;
-    ELSE
-        RETURN QUERY SELECT r.id, false FROM receipts r WHERE r.partner = from_partner AND r.webhook_id = with_id;
-    END IF;
-END
-$$;
