@@ -10,7 +10,17 @@ import sys
 import time
 from types import FrameType
 
-from infra.bench import p01_view, p03_intake, p04a_postings, p04b_redemptions, report
+from infra.bench import (
+    p01_view,
+    p02_fresh,
+    p03_intake,
+    p04a_postings,
+    p04b_redemptions,
+    p05_visible,
+    p06_projection,
+    p10_footprint,
+    report,
+)
 from infra.bench.benchmark import Benchmark, Effort
 from infra.bench.figures import Wrong
 from infra.bench.ground import Ground, servers
@@ -21,7 +31,17 @@ from infra.data import Refused
 from shared.clock import utc_now
 
 # In this order, so that neighbours can use the same running parts.
-ALL = tuple(module.BENCHMARK for module in (p01_view, p03_intake, p04a_postings, p04b_redemptions))
+MODULES = (
+    p01_view,
+    p03_intake,
+    p06_projection,
+    p04a_postings,
+    p04b_redemptions,
+    p05_visible,
+    p02_fresh,
+    p10_footprint,
+)
+ALL = tuple(module.BENCHMARK for module in MODULES)
 
 
 def main() -> int:

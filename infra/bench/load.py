@@ -22,12 +22,14 @@ class Load:
         requests: a file of `write_requests`.
         status: of every answer.
         text: in the body of every answer.
+        never: in the body of no answer, unless empty.
         repeat: whether the requests may be sent again from the first one on.
     """
 
     requests: Path
     status: int
     text: str
+    never: str = ""
     repeat: bool = True
 
 
@@ -76,7 +78,7 @@ async def _wrk(wrk: str, load: Load, port: int, connections: int, seconds: float
         str(REPLAY),
     ]
     command += [f"http://127.0.0.1:{port}", "--"]
-    command += [str(load.requests), str(load.status), load.text, "yes" if load.repeat else "no"]
+    command += [str(load.requests), str(load.status), load.text, load.never, "yes" if load.repeat else "no"]
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
     begun = cast(asyncio.StreamReader, process.stderr)
@@ -94,6 +96,7 @@ async def _own(load: Load, port: int, connections: int, seconds: float) -> dict[
         "requests": str(load.requests),
         "status": load.status,
         "text": load.text,
+        "never": load.never,
         "repeat": load.repeat,
         "port": port,
         "connections": connections,

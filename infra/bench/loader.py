@@ -25,6 +25,7 @@ class Tally:
         self.next: Iterator[bytes] = itertools.cycle(requests) if arguments["repeat"] else iter(requests)
         self.status: int = arguments["status"]
         self.text: bytes = arguments["text"].encode()
+        self.never: bytes = arguments["never"].encode()
         self.until = 0.0
         self.latencies_ms: list[float] = []
         self.wrong, self.broken, self.ran_out = 0, 0, 0
@@ -33,7 +34,8 @@ class Tally:
     def note(self, status: int, body: bytes, took_s: float) -> None:
         """One answer."""
         self.latencies_ms.append(took_s * 1000)
-        if status != self.status or self.text not in body:
+        never = self.never and self.never in body
+        if status != self.status or self.text not in body or never:
             self.wrong += 1
             self.first_wrong = self.first_wrong or f"{status} {body[:300].decode(errors='replace')}"
 

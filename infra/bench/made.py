@@ -12,6 +12,7 @@ from gateway.view.answer import compose, from_rows
 from shared.contracts.sections import SECTIONS
 
 AS_OF = datetime(2026, 3, 1, 12, tzinfo=UTC)
+AS_OF_STORED = '"2026-03-01T12:00:00+00:00"'  # as the gateway's query gives it
 NAMES = ("李雷", "韩梅梅", "王芳", "Ada Lovelace", "Grace Hopper", "张伟", "Jean Bartik", "刘洋")
 WORDS = (
     "快递把包裹弄丢了",
@@ -21,6 +22,8 @@ WORDS = (
     "love the new kettle",
     "发票开错了",
 )
+KINDS = (499, 503, 509, 521)
+RECENT = 5  # purchases and points at most: a lively customer, and an answer that fits one row
 # A row of view_sections: customer, section, version, as_of, body.
 Row = tuple[UUID, str, int, datetime, str]
 
@@ -33,29 +36,34 @@ def customer_id(number: int) -> UUID:
     return UUID(int=value)
 
 
-def body_of(section: str, customer: UUID, number: int) -> str:
-    """A section's body as JSON text."""
+def body_of(section: str, number: int) -> str:
+    """A section's body for customer `number`, as JSON text."""
     body = {"profile": _profile, "feedback": _feedback, "loyalty": _loyalty, "scoring": _scoring}[section]
-    return orjson.dumps(body(customer, random.Random(number))).decode()
+    return orjson.dumps(body(random.Random(number))).decode()
 
 
 def rows(numbers: range) -> Iterator[Row]:
-    """The four rows of each customer."""
+    """The four rows of each customer. Bodies repeat, each section's after a prime of its own: no two have the
+    same four, and making them does not take longer than storing them.
+    """
+    kinds = {
+        section: [body_of(section, number) for number in range(min(prime, len(numbers)))]
+        for section, prime in zip(SECTIONS, KINDS, strict=True)
+    }
     for number in numbers:
         customer = customer_id(number)
-        for version, section in enumerate(SECTIONS, start=number * len(SECTIONS) + 1):
-            yield customer, section, version, AS_OF, body_of(section, customer, number)
+        for version, (section, bodies) in enumerate(kinds.items(), start=number * len(SECTIONS) + 1):
+            yield customer, section, version, AS_OF, bodies[number % len(bodies)]
 
 
 def answers(numbers: range) -> Iterator[tuple[UUID, str]]:
     """Each customer's 360 answer, put together by the gateway's own rule."""
-    found: list[Row] = []
-    for row in rows(numbers):
-        found.append(row)
-        if len(found) == len(SECTIONS):
-            shown = from_rows(one[1:] for one in found)
-            yield row[0], compose(row[0], shown or {}).decode()
-            found = []
+    stored: list[tuple[str, int, str, str | None]] = []
+    for customer, section, version, _, body in rows(numbers):
+        stored.append((section, version, AS_OF_STORED, body))
+        if len(stored) == len(SECTIONS):
+            yield customer, compose(customer, from_rows(stored) or {}).decode()
+            stored = []
 
 
 async def fill_view(gateway: asyncpg.Pool, customers: int) -> None:
@@ -73,70 +81,131 @@ async def fill_view(gateway: asyncpg.Pool, customers: int) -> None:
         await connection.execute("VACUUM (FREEZE, ANALYZE) view_sections")
 
 
-def _profile(customer: UUID, chance: random.Random) -> dict[str, object]:
+def _profile(chance: random.Random) -> dict[str, object]:
     number = chance.randrange(10**8)
-    seen = f"2026-02-{chance.randint(1, 28):02d}T09:30:00.000000Z"
-    source = {"source": "api", "seen_at": seen, "rule": "newest"}
+    chosen = {
+        "source": "api",
+        "observed_at": _moment(chance),
+        "trust": 50,
+        "rule": "most trusted, then newest",
+    }
+    name = chance.choice(NAMES)
+    purchases = [_purchase(chance) for _ in range(chance.randint(0, RECENT))]
+    amount = sum(int(str(purchase["amount"])) for purchase in purchases)
     return {
-        "id": str(customer),
-        "name": chance.choice(NAMES),
+        "name": name,
+        "registered_at": _moment(chance),
+        "version": chance.randint(1, 9),
         "identities": [
-            {"kind": "email", "value": f"c{number}@example.com", "source": "", "verified": True},
-            {"kind": "phone", "value": f"+86138{number:08d}", "source": "", "verified": False},
-            {"kind": "external_id", "value": f"C-{number}", "source": "shop", "verified": True},
+            {"kind": "email", "source": None, "value": f"c{number}@example.com", "verified": True},
+            {"kind": "external_id", "source": "shop", "value": f"C-{number}", "verified": True},
+            {"kind": "phone", "source": None, "value": f"+86138{number:08d}", "verified": False},
         ],
         "attributes": {
-            "plan": {"value": chance.choice(("free", "pro", "team"))} | source,
-            "city": {"value": chance.choice(("上海", "Berlin", "成都"))} | source,
-            "language": {"value": chance.choice(("zh", "en"))} | source,
+            "name": {"value": name} | chosen,
+            "plan": {"value": chance.choice(("free", "pro", "team"))} | chosen,
+            "city": {"value": chance.choice(("上海", "Berlin", "成都"))} | chosen,
         },
-        "consents": [{"purpose": "marketing", "channel": "email", "status": "granted", "at": seen}],
-        "registered_at": "2025-06-01T08:00:00.000000Z",
-        "purchases": {"count": chance.randint(1, 40), "last_at": seen},
-    }
-
-
-def _feedback(customer: UUID, chance: random.Random) -> dict[str, object]:
-    tickets = [
-        {
-            "id": str(customer_id(chance.randrange(10**9))),
-            "kind": "complaint",
-            "category": chance.choice(("delivery", "billing", "quality")),
-            "severity": "high",
-            "status": "open",
-            "mood": -0.6,
-            "text": chance.choice(WORDS),
-            "opened_at": "2026-02-20T10:00:00.000000Z",
-        }
-        for _ in range(3)
-    ]
-    return {
-        "open_tickets": {"count": 1, "items": tickets[:1]},
-        "last_tickets": tickets,
-        "surveys": {"nps": chance.randint(0, 10), "csat": chance.randint(1, 5), "ces": chance.randint(1, 7)},
-        "mood": {"average": round(chance.uniform(-1, 1), 2), "days": 90, "tickets": 3},
-    }
-
-
-def _loyalty(customer: UUID, chance: random.Random) -> dict[str, object]:
-    return {
-        "balance": chance.randint(0, 50_000),
-        "pending": 0,
-        "lifetime": {"earned": chance.randint(50_000, 90_000), "spent": chance.randint(0, 10_000)},
-        "next_expiry": {"at": "2026-12-31T23:59:59Z", "points": chance.randint(1, 500)},
-        "last_entries": [
+        "consents": [
             {
-                "transfer_id": str(customer_id(chance.randrange(10**9))),
-                "points": chance.randint(1, 300),
-                "reason": "purchase",
-                "at": "2026-02-11T10:00:00.000000Z",
+                "purpose": "marketing",
+                "channel": "email",
+                "status": "granted",
+                "occurred_at": _moment(chance),
+                "expires_at": None,
             }
-            for _ in range(3)
+        ],
+        "purchases": {
+            "count": len(purchases),
+            "first_at": _moment(chance),
+            "last_at": _moment(chance),
+            "totals": [{"currency": "CNY", "count": len(purchases), "amount": amount, "refunded": 0}],
+        },
+        "recent_purchases": purchases,
+        "recent_activities": [],
+    }
+
+
+def _purchase(chance: random.Random) -> dict[str, object]:
+    return {
+        "id": _id(chance),
+        "source": "shop",
+        "source_id": f"O-{chance.randrange(10**6)}",
+        "currency": "CNY",
+        "amount": chance.randint(1_000, 99_000),
+        "refunded": 0,
+        "lines": chance.randint(1, 4),
+        "touchpoint": "checkout",
+        "channel": "web",
+        "occurred_at": _moment(chance),
+    }
+
+
+def _feedback(chance: random.Random) -> dict[str, object]:
+    tickets = [_ticket(chance) for _ in range(2)]
+    at = _moment(chance)
+    return {
+        "open_tickets": {
+            "count": 1,
+            "items": [tickets[0] | {"department": "logistics", "assignee": None}],
+        },
+        "last_tickets": [ticket | {"resolved_at": None} for ticket in tickets],
+        "tickets": {"count": 2, "mentions": 2, "by_kind": {"complaint": 2}},
+        "surveys": {
+            "answers": 1,
+            "nps": {
+                "score": chance.randint(0, 10),
+                "survey": "nps",
+                "touchpoint": "delivery",
+                "occurred_at": at,
+            },
+            "csat": None,
+            "ces": None,
+        },
+        "mood": {"average": round(chance.uniform(-1, 1), 3), "feedbacks": 3, "days": 90, "until": at},
+    }
+
+
+def _ticket(chance: random.Random) -> dict[str, object]:
+    return {
+        "id": _id(chance),
+        "kind": "complaint",
+        "category": chance.choice(("delivery", "billing", "quality")),
+        "severity": "high",
+        "mood": round(chance.uniform(-1, 0), 2),
+        "status": "open",
+        "channel": "review",
+        "occurred_at": _moment(chance),
+        "opened_at": _moment(chance),
+    }
+
+
+def _loyalty(chance: random.Random) -> dict[str, object]:
+    balance = chance.randint(0, 50_000)
+    return {
+        "balance": balance,
+        "pending": 0,
+        "owed": 0,
+        "lifetime": {"earned": balance + 500, "spent": 500},
+        "next_expiry": {"points": chance.randint(1, 500), "expires_at": "2027-12-31T23:59:59+00:00"},
+        "recent": [
+            {
+                "transfer_id": _id(chance),
+                "kind": "earning",
+                "points": chance.randint(1, 300),
+                "balance": balance,
+                "reason": "purchase",
+                "rule": "purchases",
+                "arithmetic": "floor(12900 / 100 × 1)",
+                "reverses": None,
+                "occurred_at": _moment(chance),
+            }
+            for _ in range(chance.randint(1, RECENT))
         ],
     }
 
 
-def _scoring(customer: UUID, chance: random.Random) -> dict[str, object]:
+def _scoring(chance: random.Random) -> dict[str, object]:
     scores = [chance.randint(1, 5) for _ in range(3)]
     return {
         "as_of": "2026-03-01",
@@ -154,5 +223,22 @@ def _scoring(customer: UUID, chance: random.Random) -> dict[str, object]:
         "expected_purchases": {"value": round(chance.uniform(0, 9), 6), "horizon_days": 365},
         "clv": {"amount": chance.randint(0, 500_000), "currency": "CNY", "horizon_days": 365},
         "models": {"purchases": "bg_nbd/3", "spend": "gamma_gamma/3"},
+        "facts": {
+            "purchases": chance.randint(1, 40),
+            "refunds": 0,
+            "first_purchase_on": "2025-04-01",
+            "last_purchase_on": "2026-02-20",
+            "other_spend": [],
+            "tickets": {"total": 2, "open": 1, "complaints": 2, "mood": -0.4},
+            "surveys": {"nps": chance.randint(0, 10), "csat": None, "ces": None},
+        },
         "unknown": [],
     }
+
+
+def _id(chance: random.Random) -> str:
+    return str(customer_id(chance.randrange(10**9)))
+
+
+def _moment(chance: random.Random) -> str:
+    return f"2026-02-{chance.randint(1, 28):02d}T{chance.randint(0, 23):02d}:30:00.123456+00:00"

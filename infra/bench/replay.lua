@@ -1,6 +1,7 @@
 -- wrk: send the requests of a file one after the other, check every answer, print one line of JSON.
 --
--- Arguments: FILE STATUS TEXT REPEAT. Every answer must have STATUS, and TEXT in its body. REPEAT "yes" begins
+-- Arguments: FILE STATUS TEXT NEVER REPEAT. Every answer must have STATUS, and TEXT but not NEVER in its body
+-- (an empty NEVER never occurs). REPEAT "yes" begins
 -- anew at the file's end; with "no" each request is sent once and running out of them is an error.
 -- One thread (-t1): threads share nothing.
 
@@ -11,8 +12,8 @@ function setup(made)
 end
 
 function init(arguments)
-    status_wanted, text_wanted = tonumber(arguments[2]), arguments[3]
-    again = arguments[4] == "yes"
+    status_wanted, text_wanted, never_wanted = tonumber(arguments[2]), arguments[3], arguments[4]
+    again = arguments[5] == "yes"
     requests, sent, wrong, ran_out, first_wrong = {}, 0, 0, 0, ""
     local file = assert(io.open(arguments[1], "rb"))
     while true do
@@ -34,7 +35,8 @@ function request()
 end
 
 function response(status, headers, body)
-    if status ~= status_wanted or not string.find(body, text_wanted, 1, true) then
+    if status ~= status_wanted or not string.find(body, text_wanted, 1, true)
+        or (never_wanted ~= '' and string.find(body, never_wanted, 1, true)) then
         wrong = wrong + 1
         if wrong == 1 then first_wrong = status .. " " .. string.sub(body, 1, 300) end
     end

@@ -10,7 +10,8 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -35,6 +36,14 @@ UNLIMITED = "100000000/10"
 LIMITS = ("RATE_READ", "RATE_WRITE", "RATE_BULK", "RATE_INTAKE")
 
 
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A customer who lives in every service, and how a partner would name them."""
+
+    id: str
+    email: str
+
+
 class Stage:
     """What benchmarks stand on. `have` says which parts run; `serve` starts a yardstick."""
 
@@ -44,6 +53,7 @@ class Stage:
         self.amqp_url = ground.amqp_url
         self.prefix = f"bench-{secrets.token_hex(4)}"
         self.secret, self.key = secrets.token_urlsafe(32), f"c360_bench_{secrets.token_hex(24)}"
+        self.people: Sequence[Person] = ()  # see population.py
         self._running: dict[str, Server] = {}
         self._pools: dict[str, asyncpg.Pool] = {}
         self._declared = False

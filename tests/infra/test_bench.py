@@ -57,15 +57,17 @@ async def test_a_loader_sends_the_requests_and_counts_the_answers(
 
 
 @pytest.mark.parametrize("loader", LOADERS)
-@pytest.mark.parametrize(("status", "text"), [(201, "you asked"), (200, "something else")])
+@pytest.mark.parametrize(
+    ("status", "text", "never"), [(201, "you asked", ""), (200, "something else", ""), (200, "you", "good")]
+)
 async def test_a_wrong_answer_is_a_failure(
-    loader: str, status: int, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    loader: str, status: int, text: str, never: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choose(loader, monkeypatch)
     made = requests_for(tmp_path, ["/good"])
     async with answering() as (port, _):
         with pytest.raises(Wrong, match="200 you asked /good"):
-            await load.fire(load.Load(made, status, text), port, connections=2, seconds=0.2)
+            await load.fire(load.Load(made, status, text, never), port, connections=2, seconds=0.2)
 
 
 @pytest.mark.parametrize("loader", LOADERS)
