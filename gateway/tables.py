@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Column, DateTime, LargeBinary, Text, UniqueConstraint
+from sqlalchemy import ARRAY, BigInteger, Column, DateTime, LargeBinary, SmallInteger, Text, UniqueConstraint
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
@@ -72,3 +72,72 @@ class Receipt(Base, table=True):
     body: bytes | None = None
     received_at: datetime = Field(sa_column=_moment())
     mended_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))
+
+
+class ViewSection(Base, table=True):
+    """What one service shows of a customer, as JSON text; a null body is kept so that nothing old returns."""
+
+    __tablename__ = "view_sections"
+
+    customer_id: UUID = Field(primary_key=True)
+    section: str = Field(primary_key=True)
+    version: int = Field(sa_column=Column(BigInteger, nullable=False))
+    as_of: datetime = Field(sa_column=_moment())
+    body: str | None = None
+
+
+class ViewIdentity(Base, table=True):
+    """Whose a handle is; `handle` is a digest (gateway/view/identities.py)."""
+
+    __tablename__ = "view_identities"
+
+    handle: bytes = Field(primary_key=True)
+    customer_id: UUID = Field(primary_key=True)
+
+
+class TimelineLine(Base, table=True):
+    """One thing that happened to a customer; `position` counts their lines as they were committed."""
+
+    __tablename__ = "timeline"
+    __table_args__ = (UniqueConstraint("customer_id", "position"),)
+
+    event_id: UUID = Field(primary_key=True)
+    item: int = Field(sa_column=Column(SmallInteger, primary_key=True))
+    customer_id: UUID
+    position: int = Field(sa_column=Column(BigInteger, nullable=False))
+    type: str
+    occurred_at: datetime = Field(sa_column=_moment())
+    recorded_at: datetime = Field(sa_column=_moment())
+    summary: str
+
+
+class TimelineHead(Base, table=True):
+    """The last position given to a customer."""
+
+    __tablename__ = "timeline_heads"
+
+    customer_id: UUID = Field(primary_key=True)
+    position: int = Field(sa_column=Column(BigInteger, nullable=False))
+
+
+class TimelineTicket(Base, table=True):
+    """Whose a ticket is, as far as events have said."""
+
+    __tablename__ = "timeline_tickets"
+
+    ticket_id: UUID = Field(primary_key=True)
+    customer_id: UUID | None = None
+
+
+class TimelineWaiting(Base, table=True):
+    """A line about a ticket that has no customer yet."""
+
+    __tablename__ = "timeline_waiting"
+
+    event_id: UUID = Field(primary_key=True)
+    item: int = Field(sa_column=Column(SmallInteger, primary_key=True))
+    ticket_id: UUID
+    type: str
+    occurred_at: datetime = Field(sa_column=_moment())
+    recorded_at: datetime = Field(sa_column=_moment())
+    summary: str

@@ -132,7 +132,7 @@ async def apply(connection: asyncpg.Connection, snapshots: Iterable[Snapshot]) -
     Returns:
         The customers and sections that changed.
     """
-    ordered = sorted(snapshots, key=lambda snapshot: snapshot[:2])
+    ordered = sorted(snapshots, key=lambda snapshot: (snapshot.customer_id.int, snapshot.section))
     columns = [list(column) for column in zip(*ordered, strict=True)] or [[]] * 5
     rows = await connection.fetch(_APPLY, *columns)
     return {(row[0], row[1]) for row in rows}

@@ -118,7 +118,7 @@ async def write_lines(session: AsyncSession, events: list[Event[EventData]]) -> 
     if tickets:
         lines = await _settle_owners(connection, tickets, lines)
     # One order for every writer, across the statements too, so that none waits for another in a circle.
-    lines.sort(key=lambda line: (line.customer_id, line.recorded_at, line.event_id, line.item))
+    lines.sort(key=_place)
     for start in range(0, len(lines), CHUNK):
         await _write(connection, lines[start : start + CHUNK])
 
@@ -176,6 +176,13 @@ async def _settle_owners(
         await connection.execute(_WAIT, *_columns([line[1:] for line in waiting]))
     found: list[Any] = await connection.fetch(_STOP_WAITING, ordered)
     return settled + [Line(*row) for row in found]
+
+
+def _place(line: Line) -> tuple[int, datetime, int, int]:
+    """Where a line stands among those written together; integers compare faster than UUIDs."""
+    if line.customer_id is None:
+        raise ValueError("a line without a customer waits")
+    return line.customer_id.int, line.recorded_at, line.event_id.int, line.item
 
 
 async def _write(connection: asyncpg.Connection, lines: Sequence[Line]) -> None:
