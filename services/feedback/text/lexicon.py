@@ -12,7 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-Language = Literal["zh", "en"]
+from services.feedback.text.words import Language, key_of
+
 Role = Literal["negator", "contrast", "conclusion", "wish", "question", "degree", "degree_after", "mood"]
 
 Category = Literal["product", "service", "logistics", "price", "account", "other"]
@@ -58,8 +59,6 @@ class Lexicon:
 @cache
 def lexicon(language: Language) -> Lexicon:
     """The lexicon of a language, read once per process."""
-    from services.feedback.text.words import key_of
-
     path = Path(__file__).with_name(f"lexicon_{language}.toml")
     return parse(tomllib.loads(path.read_text(encoding="utf-8")), lambda term: key_of(term, language))
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Literal, TypedDict
 
 from services.feedback.text import rules
+from services.feedback.text.chinese import chinese_words
 from services.feedback.text.lexicon import lexicon
-from services.feedback.text.words import detect_language, words
+from services.feedback.text.words import Language, Word, detect_language, english_words
 
 # A longer text is read up to here; what a customer wants is said by then.
 READ_CHARACTERS = 5_000
@@ -72,6 +73,11 @@ def read(text: str, *, kind: str = "review", rating: float | None = None) -> Rea
             for m in sorted(matches, key=lambda m: (m.start, m.says))[:KEPT_TERMS]
         ),
     )
+
+
+def words(text: str, language: Language) -> list[Word]:
+    """The text's words and pauses in order."""
+    return list(chinese_words(text) if language == "zh" else english_words(text))
 
 
 def _mood(read: rules.MoodReading, rating: float | None) -> tuple[float, MoodSource]:

@@ -1,17 +1,14 @@
-"""From a text to words: which language it is in, and where its words and pauses are.
+"""Words: which language a text is in, and where its words and pauses are.
 
-Chinese is cut by rjieba, which knows the lexicon's terms as words too; English by a pattern, its endings
-folded so that one lexicon entry finds a word's forms.
+English is cut by a pattern, its endings folded so that one lexicon entry finds a word's forms; Chinese is
+cut in `chinese.py`.
 """
 
 import re
-import threading
 from collections.abc import Iterator
-from functools import cache
 from typing import Literal, NamedTuple
 
-from services.feedback.text.lexicon import Language, lexicon
-
+Language = Literal["zh", "en"]
 Pause = Literal["", "clause", "sentence", "question"]
 
 # Share of Chinese among a text's words from which it is Chinese. Chinese texts are full of Latin names
@@ -31,8 +28,6 @@ _SHORTEST_STEM = 3
 _VOWELS = frozenset("aeiouy")
 # Forms that mean something else than their stem.
 _AS_IS = frozenset({"pleased", "made"})
-
-_jieba_lock = threading.Lock()
 
 
 class Word(NamedTuple):
@@ -56,16 +51,24 @@ def detect_language(text: str) -> Language | None:
     return "zh" if chinese / (chinese + english) >= CHINESE_FROM else "en"
 
 
-def words(text: str, language: Language) -> list[Word]:
-    """The text's words and pauses in order."""
-    return list(_chinese(text) if language == "zh" else _english(text))
+def english_words(text: str) -> Iterator[Word]:
+    """An English text's words and pauses in order."""
+    lowered = text.lower().replace("’", "'")
+    if len(lowered) != len(text):  # a few letters grow when lowered; places must stay true
+        lowered = "".join(c.lower() if len(c.lower()) == 1 else c for c in text).replace("’", "'")
+    for match in _ENGLISH.finditer(lowered):
+        piece = match.group()
+        if piece[0].isalnum():
+            yield Word(fold(piece), match.start(), match.end())
+        elif piece[0] != "-":  # a hyphen joins the parts of a compound
+            yield Word("", match.start(), match.end(), pause_of(piece))
 
 
 def key_of(term: str, language: Language) -> str:
     """The form in which a lexicon term of one or more words is looked up."""
     if language == "zh":
         return term
-    return " ".join(word.key for word in _english(term) if word.key)
+    return " ".join(word.key for word in english_words(term) if word.key)
 
 
 def joiner(language: Language) -> str:
@@ -97,33 +100,8 @@ def fold(word: str) -> str:
     return word
 
 
-def _chinese(text: str) -> Iterator[Word]:
-    start = 0
-    for piece in _cut(text):
-        end = start + len(piece)
-        pause = _pause(piece)
-        if pause:
-            yield Word("", start, end, pause)
-        else:
-            yield Word(piece.lower(), start, end)
-        start = end
-
-
-def _english(text: str) -> Iterator[Word]:
-    lowered = text.lower().replace("’", "'")
-    if len(lowered) != len(text):  # a few letters grow when lowered; places must stay true
-        lowered = "".join(c.lower() if len(c.lower()) == 1 else c for c in text).replace("’", "'")
-    for match in _ENGLISH.finditer(lowered):
-        piece = match.group()
-        if piece[0].isalnum():
-            yield Word(fold(piece), match.start(), match.end())
-        elif piece[0] == "-":
-            continue  # joins the parts of a compound
-        else:
-            yield Word("", match.start(), match.end(), _pause(piece))
-
-
-def _pause(piece: str) -> Pause:
+def pause_of(piece: str) -> Pause:
+    """What a piece of punctuation ends; nothing if it is a word."""
     if not _QUESTION.isdisjoint(piece):
         return "question"
     if piece[0] in _SENTENCE:
@@ -131,19 +109,3 @@ def _pause(piece: str) -> Pause:
     if piece[0] in _CLAUSE or not piece.strip():
         return "clause"
     return "sentence" if piece[0] == "." else ""
-
-
-@cache
-def _jieba() -> object:
-    """The cutter with the lexicon's terms added; made on first use, since its dictionary takes 35 MB."""
-    import rjieba
-
-    with _jieba_lock:
-        for term in sorted(lexicon("zh").terms):
-            if len(term) > 1 and not rjieba.has_word(term):
-                rjieba.add_word(term, rjieba.suggest_freq(term), "n")
-    return rjieba
-
-
-def _cut(text: str) -> list[str]:
-    return _jieba().cut(text)  # type: ignore[attr-defined, no-any-return]

@@ -205,6 +205,12 @@ def step(
     )
 
 
+def changed(ticket: Ticket, at: datetime) -> None:
+    """Count a change of the ticket."""
+    ticket.version += 1
+    ticket.updated_at = max(ticket.updated_at, at)
+
+
 async def _move(session: AsyncSession, ticket: Ticket, after: Progress) -> None:
     """Store the ticket as it stands now; tell everyone if its status changed."""
     before = _progress(ticket)
@@ -231,9 +237,3 @@ def _progress(ticket: Ticket) -> Progress:
         resolved_at=ticket.resolved_at,
         closed_at=ticket.closed_at,
     )
-
-
-def changed(ticket: Ticket, at: datetime) -> None:
-    """Count a change of the ticket."""
-    ticket.version += 1
-    ticket.updated_at = max(ticket.updated_at, at)

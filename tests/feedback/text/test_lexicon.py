@@ -2,7 +2,8 @@
 
 import pytest
 
-from services.feedback.text.lexicon import CATEGORIES, Language, LexiconError, lexicon, parse
+from services.feedback.text.lexicon import CATEGORIES, LexiconError, lexicon, parse
+from services.feedback.text.words import Language
 
 EMPTY = {"language": "en", "version": "1", "mood": [], "degree": [], "category": [], "severity": []}
 MODIFIERS = {"negators": "", "contrast": "", "conclusion": "", "wishes": "", "questions": ""}

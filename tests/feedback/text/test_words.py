@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.feedback.text.words import detect_language, fold, key_of, words
+from services.feedback.text.reading import words
+from services.feedback.text.words import detect_language, fold, key_of
 
 
 @pytest.mark.parametrize(
