@@ -16,10 +16,10 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
-from infra.data import DataDirectory
+from infra.databases import migrate_all
 from infra.parts import GATEWAY, SERVICES, create_gateway
 from infra.servers import Postgres
-from infra.system import Ground, address, ground, interrupt_on_sigterm, listen, migrate_all, run_async
+from infra.system import Ground
 from shared.contracts.subscriptions import SUBSCRIPTIONS
 from shared.messaging.bus import Bus
 from shared.messaging.local import LocalBus
@@ -30,23 +30,8 @@ READY_REPORT_S = 10.0
 WATCH_S = 0.5
 
 
-def up() -> None:
-    """Run until SIGINT or SIGTERM.
-
-    Raises:
-        Refused: the port or the data directory is taken, or the database does not answer.
-    """
-    host, port = address()
-    interrupt_on_sigterm()
-    with (
-        DataDirectory.from_environment() as data,
-        contextlib.closing(listen(host, port)) as listener,
-        ground(data) as found,
-    ):
-        run_async(_run(found, listener))
-
-
-async def _run(found: Ground, listener: socket.socket) -> None:
+async def run(found: Ground, listener: socket.socket) -> None:
+    """Migrate, start all parts, serve the gateway on the listening socket until SIGINT or SIGTERM."""
     await migrate_all()
     bus = None if os.environ.get("C360_AMQP_URL") else LocalBus(tuple(SUBSCRIPTIONS))
     apps = assemble(bus)

@@ -18,9 +18,10 @@ from pathlib import Path
 import httpx
 
 from infra.data import DataDirectory, Refused
-from infra.parts import GATEWAY, PARTS, SERVICES, Part
+from infra.databases import migrate_all
+from infra.parts import GATEWAY, PARTS, Part
 from infra.servers import Postgres
-from infra.system import address, ground, interrupt_on_sigterm, listen, migrate_all, run_async
+from infra.system import ground, listen, run_async
 
 POLL_S = 0.1
 BACKOFF_FIRST_S = 0.2
@@ -74,30 +75,26 @@ class Child:
         return False
 
 
-def up() -> None:
-    """Run until SIGINT or SIGTERM, then drain.
+def run(data: DataDirectory, host: str, port: int) -> None:
+    """Run until interrupted, then drain.
 
     Raises:
-        Refused: no broker is named, a port or the data directory is taken, the database does not answer.
+        Refused: a port is taken, or the database does not answer.
     """
-    if not os.environ.get("C360_AMQP_URL"):
-        raise Refused("Separate processes meet through RabbitMQ; set C360_AMQP_URL, or leave --split out.")
-    interrupt_on_sigterm()
-    host, port = address()
     children = [Child(part, _port(part, port)) for part in PARTS]
-    for part, child in zip(SERVICES, children, strict=False):
-        os.environ.setdefault(f"C360_GATEWAY_{part.name.upper()}_URL", f"http://127.0.0.1:{child.port}")
-    with DataDirectory.from_environment() as data:
-        for child in children:
-            listen(host if child.part is GATEWAY else "127.0.0.1", child.port).close()
-        with ground(data) as found:
-            run_async(migrate_all())
-            listing = found.data.path / PROCESSES
-            try:
-                _supervise(children, found.postgres, listing, found.new_key, port)
-            finally:
-                _drain(children)
-                listing.unlink(missing_ok=True)
+    for child in children:
+        listen(host if child.part is GATEWAY else "127.0.0.1", child.port).close()
+        if child.part is not GATEWAY:
+            address = f"http://127.0.0.1:{child.port}"
+            os.environ.setdefault(f"C360_GATEWAY_{child.part.name.upper()}_URL", address)
+    with ground(data) as found:
+        run_async(migrate_all())
+        listing = data.path / PROCESSES
+        try:
+            _supervise(children, found.postgres, listing, found.new_key, port)
+        finally:
+            _drain(children)
+            listing.unlink(missing_ok=True)
 
 
 def _supervise(

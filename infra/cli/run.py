@@ -1,9 +1,12 @@
 """`c360 up`, `serve`, `migrate` and `doctor`: running a system and finding what stands in its way."""
 
 import asyncio
+import contextlib
 import os
 import sys
+import threading
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -42,12 +45,26 @@ def up(
 
         C360_AMQP_URL=amqp://guest:guest@localhost/ c360 up --split
     """
-    if split:
-        from infra import split as running
-    else:
-        from infra import embedded as running  # type: ignore[no-redef]
+    from infra.system import address, ground, interrupt_on_sigterm, listen, run_async
+
+    if split and not os.environ.get("C360_AMQP_URL"):
+        raise Refused("Separate processes meet through RabbitMQ; set C360_AMQP_URL, or leave --split out.")
+    interrupt_on_sigterm()
+    host, port = address()
     try:
-        running.up()
+        with DataDirectory.from_environment() as data:
+            if split:
+                from infra import split as supervisor
+
+                supervisor.run(data, host, port)
+            else:
+                with contextlib.closing(listen(host, port)) as listener:
+                    # The parts are imported while PostgreSQL starts.
+                    threading.Thread(target=import_module, args=("infra.embedded",), daemon=True).start()
+                    with ground(data) as found:
+                        from infra import embedded
+
+                        run_async(embedded.run(found, listener))
     except KeyboardInterrupt:
         return
 
@@ -97,8 +114,9 @@ def migrate() -> None:
 
         C360_DATABASE_URL=postgresql://c360@db/ c360 migrate
     """
+    from infra.databases import migrate_all
     from infra.parts import PARTS
-    from infra.system import ground, load_secrets, migrate_all, run_async
+    from infra.system import ground, load_secrets, run_async
 
     if os.environ.get("C360_DATABASE_URL"):
         new_key = load_secrets(DataDirectory.from_environment())
@@ -165,8 +183,8 @@ def _data_directory() -> Finding:
 
 
 def _postgres() -> Finding:
+    from infra.databases import check_database
     from infra.servers import Postgres
-    from infra.system import check_database
 
     try:
         if os.environ.get("C360_DATABASE_URL"):
@@ -188,7 +206,7 @@ def _postgres() -> Finding:
 
 
 def _migrations() -> str:
-    from infra.system import pending_migrations
+    from infra.databases import pending_migrations
 
     os.environ.setdefault("C360_INTERNAL_SECRET", "-" * 32)
     os.environ.setdefault("C360_WEBHOOK_SECRET_KEY", "-" * 32)

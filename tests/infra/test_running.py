@@ -63,42 +63,32 @@ def up(home: Path, port: int, *options: str, **environment: str) -> Iterator[Run
             running.stop()
 
 
-def test_one_process_says_ready_refuses_a_second_and_stops_in_order(tmp_path: Path) -> None:
-    port = free_port()
-    with up(tmp_path / "a", port) as system:
-        assert system.says(f"ready http://127.0.0.1:{port}\n"), system.text
-        assert system.text.count("ready ") == 1
-        assert KEY not in system.text
-        assert httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200
-
-        with up(tmp_path / "a", port) as second:
-            assert second.process.wait(30) == 1
-        assert second.text.splitlines()[-1].startswith("Customer 360 already runs on")
-        with up(tmp_path / "b", port) as third:
-            assert third.process.wait(30) == 1
-        (sentence,) = third.text.splitlines()
-        assert sentence.startswith(f"Port {port} on 127.0.0.1 cannot be used")
-
-        assert system.stop() == 0
-        assert not (tmp_path / "a" / "data" / "postgres" / "postmaster.pid").exists()
-
-
-def test_what_was_put_in_is_there_after_a_kill(tmp_path: Path) -> None:
-    port = free_port()
+def test_one_process_refuses_a_second_survives_a_kill_and_stops_in_order(tmp_path: Path) -> None:
+    port, home = free_port(), tmp_path / "a"
     headers = {"Authorization": f"Bearer {KEY}"}
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=30) as client:
-        with up(tmp_path / "a", port) as system:
-            assert system.says("ready "), system.text
+        with up(home, port) as system:
+            assert system.says(f"ready http://127.0.0.1:{port}\n"), system.text
+            assert system.text.count("ready ") == 1
+            assert KEY not in system.text
+            with up(home, port) as second:
+                assert second.process.wait(30) == 1
+            assert second.text.splitlines()[-1].startswith("Customer 360 already runs on")
+            with up(tmp_path / "b", port) as third:
+                assert third.process.wait(30) == 1
+            (sentence,) = third.text.splitlines()
+            assert sentence.startswith(f"Port {port} on 127.0.0.1 cannot be used")
             made = client.post("/v1/customers", json={"name": "李雷", "email": "lilei@example.com"})
             assert made.status_code == 201, made.text
-            customer = made.json()["id"]
+            view = f"/v1/customers/{made.json()['id']}/360"
             system.process.kill()
             system.process.wait()
-        (tmp_path / "a" / "output").unlink()
-        with up(tmp_path / "a", port) as system:
+        system.output.unlink()
+        with up(home, port) as system:
             assert system.says("ready "), system.text
-            view = f"/v1/customers/{customer}/360"
             assert wait_for(lambda: (client.get(view).json().get("profile") or {}).get("name") == "李雷", 15)
+            assert system.stop() == 0
+            assert not (home / "data" / "postgres" / "postmaster.pid").exists()
 
 
 def test_the_supervisor_starts_again_what_dies(tmp_path: Path) -> None:
@@ -112,11 +102,11 @@ def test_the_supervisor_starts_again_what_dies(tmp_path: Path) -> None:
         assert before.keys() == {part.name for part in PARTS} | {"postgres"}
         for name in ("loyalty", "gateway"):
             os.kill(before[name]["pid"], signal.SIGKILL)
-        assert wait_for(lambda: json.loads(listing.read_text())["gateway"]["starts"] == 2, 20)
+        assert wait_for(lambda: json.loads(listing.read_text())["gateway"]["starts"] == 2, READY_WITHIN_S)
         after = json.loads(listing.read_text())
         assert f"gateway {after['gateway']['pid']} {port}" in system.text
         assert after["profile"] == before["profile"]
-        assert wait_for(lambda: _answers(port), 30)
+        assert wait_for(lambda: _answers(port), READY_WITHIN_S)
         assert system.stop() == 0
         assert not any(_lives(part["pid"]) for part in after.values())
 
