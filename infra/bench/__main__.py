@@ -8,6 +8,8 @@ import os
 import signal
 import sys
 import time
+import traceback
+from pathlib import Path
 from types import FrameType
 
 from infra.bench import (
@@ -25,6 +27,7 @@ from infra.bench.benchmark import Benchmark, Effort
 from infra.bench.figures import Wrong
 from infra.bench.ground import Ground, servers
 from infra.bench.machine import machine
+from infra.bench.profiles import Profiler, py_spy
 from infra.bench.report import Outcome, Report
 from infra.bench.stage import Stage
 from infra.data import Refused
@@ -41,6 +44,7 @@ MODULES = (
     p02_fresh,
     p10_footprint,
 )
+PROFILES = Path(".data/profiles")
 ALL = tuple(module.BENCHMARK for module in MODULES)
 
 
@@ -51,8 +55,10 @@ def main() -> int:
     chosen = [one for one in ALL if not arguments.only or one.name in arguments.only]
     effort = Effort.quick() if arguments.quick else Effort.full()
     try:
+        if arguments.profile:
+            py_spy()
         with servers(broker=any(one.broker for one in chosen), say=say) as ground:
-            done = asyncio.run(_run(chosen, ground, effort, "quick" if arguments.quick else "full"))
+            done = asyncio.run(_run(chosen, ground, effort, arguments))
     except Refused as refused:
         say(str(refused))
         return 1
@@ -62,15 +68,20 @@ def main() -> int:
     return int(any(outcome.failed for outcome in done.outcomes))
 
 
-async def _run(chosen: list[Benchmark], ground: Ground, effort: Effort, effort_name: str) -> Report:
+async def _run(
+    chosen: list[Benchmark], ground: Ground, effort: Effort, arguments: argparse.Namespace
+) -> Report:
     started = time.monotonic()
     async with Stage(ground) as made:
         await made.migrate({part for one in chosen for part in one.parts})
         facts = await machine(await made.pool("postgres"), made.amqp_url)
         say(f"ready after {time.monotonic() - started:.1f} s")
-        done = Report(utc_now(), effort_name, facts)
+        done = Report(utc_now(), "quick" if arguments.quick else "full", facts)
         for benchmark in chosen:
+            made.profiler = Profiler(PROFILES, benchmark.name) if arguments.profile else None
             done.outcomes.append(await _measure(benchmark, made, effort))
+            for file in await made.profiler.finish() if made.profiler else ():
+                say(f"profile: {file}")
     say(f"done after {time.monotonic() - started:.1f} s")
     return done
 
@@ -81,10 +92,12 @@ async def _measure(benchmark: Benchmark, made: Stage, effort: Effort) -> Outcome
     started = time.monotonic()
     try:
         figures = await benchmark.run(made, effort)
-    except Wrong as wrong:
-        say(f"{benchmark.name} failed: {wrong}\n{made.last_words()}")
-        took_s = time.monotonic() - started
-        return Outcome(benchmark.name, title, benchmark.against, took_s, failed=str(wrong))
+    except Exception as error:  # the others are measured all the same
+        if not isinstance(error, Wrong):
+            traceback.print_exc()
+        why = str(error) or type(error).__name__
+        say(f"{benchmark.name} failed: {why}\n{made.last_words()}")
+        return Outcome(benchmark.name, title, benchmark.against, time.monotonic() - started, failed=why)
     return Outcome(benchmark.name, title, benchmark.against, time.monotonic() - started, figures)
 
 
@@ -94,6 +107,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="under a minute over all; figures are rough")
     listed = f"one of {', '.join(names)}; repeatable"
     parser.add_argument("--only", action="append", choices=names, metavar="NAME", help=listed)
+    parser.add_argument(
+        "--profile", action="store_true", help=f"py-spy the parts meanwhile, into {PROFILES}/"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     return parser.parse_args()
 

@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -22,6 +22,7 @@ from aio_pika.abc import AbstractChannel
 from infra.bench.figures import Wrong
 from infra.bench.ground import Ground
 from infra.bench.processes import Server, start_all, until
+from infra.bench.profiles import Profiler
 from infra.parts import BY_NAME, GATEWAY, SERVICES
 from shared.contracts.subscriptions import SUBSCRIPTIONS
 from shared.migrations import migrate
@@ -53,6 +54,7 @@ class Stage:
         self.amqp_url = ground.amqp_url
         self.prefix = f"bench-{secrets.token_hex(4)}"
         self.secret, self.key = secrets.token_urlsafe(32), f"c360_bench_{secrets.token_hex(24)}"
+        self.profiler: Profiler | None = None
         self.people: Sequence[Person] = ()  # see population.py
         self._running: dict[str, Server] = {}
         self._pools: dict[str, asyncpg.Pool] = {}
@@ -111,8 +113,13 @@ class Stage:
 
         Events that were left by those who ran before are dropped.
         """
-        if set(names) == set(self._running):
-            return self._running
+        if set(names) != set(self._running):
+            await self._replace(names)
+        if self.profiler is not None:
+            await self.profiler.watch(self._running)
+        return self._running
+
+    async def _replace(self, names: Collection[str]) -> None:
         await self._stop()
         if self._declared:
             await self._clear()
@@ -125,7 +132,6 @@ class Stage:
         }
         await start_all(self._running.values(), self.environment(self._running))
         self._declared = self._declared or (self.amqp_url is not None and bool(names))
-        return self._running
 
     @contextlib.asynccontextmanager
     async def serve(self, yardstick: str, **arguments: Any) -> AsyncIterator[Server]:
