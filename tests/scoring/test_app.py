@@ -123,7 +123,7 @@ async def test_a_refused_fit_says_why_and_the_model_before_goes_on(
 ) -> None:
     nobody = await client.post("/v1/models/bg_nbd:fit")
     assert (nobody.status_code, nobody.json()["type"]) == (409, "/problems/too-few-customers")
-    assert nobody.json()["detail"] == "0 customers have bought; a fit needs at least 50."
+    assert nobody.json()["detail"] == "Customers who have bought: 0. A fit needs at least 50."
     assert (await client.post("/v1/models/gamma_gamma:fit")).json()["type"] == "/problems/too-few-customers"
 
     await tell(bus, bought(*(purchase(uuid4(), n, 700) for n in range(60))))

@@ -94,7 +94,10 @@ def test_csv_is_read_by_its_header(tmp_path: Path) -> None:
         ("customer_id,date,amount\nc1,2026-01-01,nan\n", "negative or not finite"),
         ("customer_id,date,amount\n,2026-01-01,5\n", "names no customer"),
         ("who,when\n", "header needs the columns"),
-        ("customer_id,date\nc1,2026-01-01\n", "Too few customers to fit a model: 1 customers have bought"),
+        (
+            "customer_id,date\nc1,2026-01-01\n",
+            "Too few customers to fit a model: Customers who have bought: 1. A fit needs at least 10.",
+        ),
         ("customer_id,date\n", "Too few customers"),
     ],
 )

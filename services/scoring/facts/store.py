@@ -90,7 +90,7 @@ _NEXT_CUSTOMERS = """
 _HISTORIES = """
     SELECT days - 1 AS frequency, last_on - first_on AS recency, $1::date - first_on AS age,
            count(*)::int AS customers
-    FROM customer_facts WHERE days > 0 GROUP BY 1, 2, 3 LIMIT $2
+    FROM customer_facts WHERE days > 0 AND last_on <= $1 GROUP BY 1, 2, 3 LIMIT $2
 """
 _SPENDING = """
     SELECT repeat_days, repeat_spend FROM customer_facts WHERE currency = $1 AND repeat_days > 0

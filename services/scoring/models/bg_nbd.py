@@ -195,7 +195,7 @@ def _check(histories: Histories, minimum_customers: int) -> None:
         raise ValueError("a last purchase lies after the observation date")
     if histories.total < minimum_customers:
         raise TooFewCustomers(
-            f"{histories.total} customers have bought; a fit needs at least {minimum_customers}."
+            f"Customers who have bought: {histories.total}. A fit needs at least {minimum_customers}."
         )
     repeat = histories.frequency > 0
     if not repeat.any():

@@ -21,7 +21,7 @@ MAX_ITERATIONS = 500
 GRADIENT_TOLERANCE = 1e-5  # per customer, in log parameters
 HESSIAN_STEP = 1e-4  # relative
 AT_BOUND = 1e-3  # distance to a bound, in log parameters, that counts as being on it
-NEWTON_STEPS = 3
+NEWTON_STEPS = 2
 
 
 class TooFewCustomers(Conflict):

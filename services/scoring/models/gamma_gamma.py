@@ -74,7 +74,7 @@ def fit(spending: Spending, *, minimum_customers: int = MINIMUM_CUSTOMERS) -> Es
     customers = int(paid.mean.size)
     if customers < minimum_customers:
         raise TooFewCustomers(
-            f"{customers} customers have paid repeat purchases; a fit needs at least {minimum_customers}."
+            f"Customers with paid repeat purchases: {customers}. A fit needs at least {minimum_customers}."
         )
     if np.ptp(paid.mean) <= 1e-9 * paid.mean.max():
         raise NoVariance("Every customer's purchases are worth the same on average.")

@@ -1,6 +1,5 @@
 """SQL of the models: versions are kept, one of each kind (and currency) serves."""
 
-from dataclasses import dataclass, field
 from datetime import date
 from uuid import UUID
 
@@ -13,6 +12,7 @@ from services.scoring.facts.histories import DAYS_PER_UNIT, Unit
 from services.scoring.models.bg_nbd import BgNbd
 from services.scoring.models.estimation import Estimate
 from services.scoring.models.gamma_gamma import GammaGamma
+from services.scoring.models.serving import PurchaseModel, Serving, SpendModel
 from services.scoring.models.worker import ModelKind
 from services.scoring.tables import Model
 
@@ -30,31 +30,6 @@ _ADD = """
     FROM models WHERE kind = $1
     RETURNING version
 """
-
-
-@dataclass(frozen=True, slots=True)
-class PurchaseModel:
-    """The BG/NBD that serves; `unit_days` are the days of its unit of time."""
-
-    version: int
-    unit_days: int
-    params: BgNbd
-
-
-@dataclass(frozen=True, slots=True)
-class SpendModel:
-    """The Gamma-Gamma that serves one currency, in its minor units."""
-
-    version: int
-    params: GammaGamma
-
-
-@dataclass(frozen=True, slots=True)
-class Serving:
-    """The models that scores are computed with now."""
-
-    purchases: PurchaseModel | None = None
-    spend: dict[str, SpendModel] = field(default_factory=dict)
 
 
 async def read_serving(connection: asyncpg.Connection) -> Serving:

@@ -55,6 +55,7 @@ async def run(
         env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # the vectors are short; threads only cost memory
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,  # an interrupt of the service is the service's to pass on
     )
     try:
         async with asyncio.timeout(timeout_s):

@@ -84,6 +84,8 @@ def _explain_purchases(
     if x == 0:
         behaviour = f"No repeat purchase in the {age:.1f} {unit}s since the first"
     alive = f"{behaviour}: the chance that they still buy is {scores.p_alive or 0:.0%}."
+    if x == 0:
+        alive += " The model says so of everyone with a single purchase."
     newcomer = float(BgNbd(**model.params).expected_purchases(scores.horizon_days / scale, 0, 0, 0)[0])
     ahead = (
         f"Expected to buy on {scores.expected_purchases or 0:.2f} days in the next {scores.horizon_days} "

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.scoring.facts.histories import Floats
-from services.scoring.models.store import Serving
+from services.scoring.models.serving import Serving
 from services.scoring.value.rules import Cuts, fifths, segment_of
 
 DAYS_PER_YEAR = 365.25

@@ -1,5 +1,6 @@
 """Keeping scores true: after events, after new cuts or models, on a new day, and for a rebuild."""
 
+import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
@@ -89,10 +90,11 @@ async def _rescore(
     models = await read_serving(connection)
     columns = await store.read_columns(connection, customer_ids, observed)
     terms = Terms(settings.horizon_days, settings.discount_rate, settings.margin)
+    scores = await asyncio.to_thread(score, columns, cuts, models, terms)
     await store.write(
         connection,
         columns.customer_ids,
-        score(columns, cuts, models, terms),
+        scores,
         observed=observed,
         horizon_days=settings.horizon_days,
         reasons=reasons,

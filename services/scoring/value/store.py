@@ -14,8 +14,8 @@ from services.scoring.value.lifetime import FactColumns, Scores
 from services.scoring.value.rules import FIFTHS, Cuts
 
 _READ = """
-    SELECT customer_id, days, coalesce($2::date - last_on, 0) AS since_last,
-           coalesce(last_on - first_on, 0) AS span, coalesce($2::date - first_on, 0) AS age, currency,
+    SELECT customer_id, days, greatest($2::date - last_on, 0) AS since_last,
+           coalesce(last_on - first_on, 0) AS span, greatest($2::date - first_on, 0) AS age, currency,
            coalesce(spend, 0) AS spend, coalesce(currency_days, 0) AS currency_days,
            coalesce(repeat_days, 0) AS repeat_days,
            coalesce(repeat_spend, 0) AS repeat_spend, other_spend IS NOT NULL AS mixed, later > 0 AS later

@@ -62,7 +62,7 @@ def test_free_purchases_are_left_out() -> None:
 
 
 def test_too_few_and_equal_spenders_are_refused() -> None:
-    with pytest.raises(TooFewCustomers, match="2 customers have paid repeat purchases"):
+    with pytest.raises(TooFewCustomers, match="paid repeat purchases: 2"):
         fit(Spending(np.array([1.0, 1.0]), np.array([5.0, 6.0])))
     with pytest.raises(NoVariance):
         fit(Spending(np.arange(1.0, 31.0), np.full(30, 500.0)))

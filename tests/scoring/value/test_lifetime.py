@@ -7,7 +7,7 @@ import pytest
 
 from services.scoring.models.bg_nbd import BgNbd
 from services.scoring.models.gamma_gamma import GammaGamma
-from services.scoring.models.store import PurchaseModel, Serving, SpendModel
+from services.scoring.models.serving import PurchaseModel, Serving, SpendModel
 from services.scoring.value.lifetime import FactColumns, Scores, Terms, discount_steps, score
 from services.scoring.value.rules import Cuts
 

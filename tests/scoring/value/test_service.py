@@ -11,6 +11,8 @@ from services.scoring.facts import walks
 from services.scoring.section import SECTION, build
 from services.scoring.settings import ScoringSettings
 from services.scoring.value.service import keep_true
+from shared.contracts import decode
+from shared.contracts.scoring import ScoreUpdated
 from shared.database import Database
 from tests.scoring.conftest import AS_OF
 from tests.scoring.events import bought, hear, purchase, registered, table
@@ -116,6 +118,7 @@ async def test_a_purchase_marks_and_tells_only_when_something_changed(
     await hear(database, settings, bought(again))
     assert await marks(database) == [customers[2]]
     (told,) = await emitted(database)
+    assert isinstance(decode(orjson.dumps(told)).data, ScoreUpdated)
     assert (told["type"], told["subject"]) == ("score.updated", str(customers[2]))
     assert told["data"]["model_version"] == "bg_nbd/1+gamma_gamma/1"
     assert told["data"]["reasons"] == ["purchase.recorded"]
