@@ -4,16 +4,9 @@ from collections.abc import Mapping
 
 import httpx
 from fastapi import FastAPI
-from starlette.middleware import Middleware
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.edge import dead_letters, documents, routes
-from gateway.edge.callers import Callers
-from gateway.edge.door import INSIDE, Door
-from gateway.edge.forwarding import Forwarder
-from gateway.edge.lifetime import with_edge
-from gateway.edge.plain import PlainRoutes
-from gateway.edge.upstreams import Upstream, Upstreams
+from gateway.edge.install import install_edge
 from gateway.intake import partners, receipts, webhooks
 from gateway.intake.receipts import purging
 from gateway.settings import GatewaySettings
@@ -22,7 +15,18 @@ from gateway.view import routes as view
 from shared.messaging.bus import Bus
 from shared.web.app import create_service_app
 
-OPENAPI = "/openapi.json"
+ROUTERS = (
+    webhooks.router,
+    receipts.router,
+    partners.router,
+    routes.router,
+    dead_letters.router,
+    documents.router,
+    view.plain,
+    view.router,
+    journey.router,
+    rebuild.router,
+)
 
 
 def create_app(
@@ -41,48 +45,12 @@ def create_app(
     app = create_service_app(
         settings,
         title="Customer 360",
-        routers=[
-            webhooks.router,
-            receipts.router,
-            partners.router,
-            routes.router,
-            dead_letters.router,
-            documents.router,
-            view.plain,
-            view.router,
-            journey.router,
-            rebuild.router,
-        ],
+        routers=ROUTERS,
         reactions=[projection.reactions, timeline.reactions],
         jobs=[purging(settings)],
         bus=bus,
     )
-    # FastAPI's own /openapi.json shows this app only; ours shows all parts.
-    app.router.routes[:] = [route for route in app.router.routes if getattr(route, "path", "") != OPENAPI]
     app.state.intake = webhooks.Intake(settings)
-    callers = app.state.callers = Callers(settings)
-    services = app.state.upstreams = Upstreams.of(settings, upstreams)
-    itself = Upstream("gateway", "http://gateway", httpx.ASGITransport(app=_inside(app)), settings)
-    app.state.dead_letters_of = {**services, "gateway": itself}
-    # Innermost, so that ids, problem documents and measurements surround the door too.
-    app.user_middleware.append(
-        Middleware(
-            Door,
-            table=documents.route_table(app, settings.published),
-            callers=callers,
-            forwarder=Forwarder(services, settings),
-            settings=settings,
-        )
-    )
-    app.user_middleware.append(Middleware(PlainRoutes, routers=[webhooks.router, view.plain]))
-    app.router.lifespan_context = journey.with_streams(with_edge(app.router.lifespan_context))
+    install_edge(app, settings, upstreams, routers=ROUTERS)
+    app.router.lifespan_context = journey.with_streams(app.router.lifespan_context)
     return app
-
-
-def _inside(app: FastAPI) -> ASGIApp:
-    """The app without the door, for the gateway's own calls to its /internal routes."""
-
-    async def inside(scope: Scope, receive: Receive, send: Send) -> None:
-        await app({**scope, INSIDE: True}, receive, send)
-
-    return inside

@@ -4,12 +4,13 @@ Swagger UI comes from the wheel of fastapi-offline, the one package here that ca
 OpenAPI 3.1 (5.32; swagger-ui-bundle is at 4.15).
 """
 
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import orjson
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Request
 from starlette.responses import FileResponse, Response
 
 from gateway.edge.route_table import Operation, RouteTable
@@ -44,12 +45,17 @@ START = """SwaggerUIBundle({
 POLICY = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'"
 
 
-def route_table(app: FastAPI, published: Path) -> RouteTable:
-    """Every operation of the system: ours from our own code, the services' from the published document."""
+def route_table(own: Mapping[str, Any], published: Path) -> RouteTable:
+    """Every operation of the system.
+
+    Args:
+        own: the OpenAPI document of the gateway's own routes.
+        published: the folder of the document that names the services' routes.
+    """
     table = RouteTable()
     for path in PUBLIC:
         table.add(Operation("GET", path, "gateway", (), public=True, streams=False))
-    table.add_document(app.openapi())
+    table.add_document(own)
     document = published / "openapi.json"
     if document.exists():
         table.add_document(orjson.loads(document.read_bytes()), only=frozenset(SECTIONS))

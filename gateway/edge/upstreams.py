@@ -9,6 +9,7 @@ import asyncio
 import random
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import cache
 from types import MappingProxyType
 from typing import cast
 
@@ -202,10 +203,9 @@ class Upstreams(dict[str, Upstream]):
         cls, settings: GatewaySettings, transports: Mapping[str, httpx.AsyncBaseTransport] | None
     ) -> "Upstreams":
         """From the settings' URLs, or over the given transports."""
-        verify = ssl.create_default_context()
         made = cls()
         for name, url in settings.upstream_urls.items():
-            transport = (transports or {}).get(name) or _network(settings, verify)
+            transport = (transports or {}).get(name) or _network(settings)
             made[name] = Upstream(name, url, transport, settings)
         return made
 
@@ -224,8 +224,15 @@ def hop_headers(token: str) -> dict[str, str]:
     return headers
 
 
-def _network(settings: GatewaySettings, verify: ssl.SSLContext) -> AiohttpTransport:
+@cache
+def _trusted() -> ssl.SSLContext:
+    """The system's certificates, read once."""
+    return ssl.create_default_context()
+
+
+def _network(settings: GatewaySettings) -> AiohttpTransport:
     """Pooled connections without a cookie jar, proxies of the environment or headers of its own."""
+    verify = _trusted()
 
     def session() -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(limit=settings.forward_concurrent, ssl=verify, keepalive_timeout=30)
