@@ -36,6 +36,7 @@ LOOK_AGAIN_S = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 TOGETHER = 200  # readers per query
 PAUSE_S = 1.0
 IDLE_S = 60.0  # to begin and end listening costs the bus more than to go on
+BEGINNING = "beginning"  # awaited by every new reader, and never found
 AWAITED = 256  # announced changes remembered per reader
 RETRY_MS = 2_000
 SLOW, OLD, SHUTDOWN = "slow_reader", "lifetime", "shutdown"
@@ -182,6 +183,8 @@ class StreamHub:
 
     def _add(self, reader: Reader) -> None:
         self._readers.setdefault(reader.customer_id, set()).add(reader)
+        # To begin listening takes the bus a moment, whose notices are lost: look for a while without any.
+        reader.awaited.add(BEGINNING)
         self._look_in(reader, 0)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run(), name="streams")
@@ -262,7 +265,9 @@ class StreamHub:
         for index, reader in enumerate(open_):
             if counts.get(index, 0) == wanted[reader]:
                 self._look_in(reader, 0)  # there may be more than one page
-            elif not reader.satisfied() and reader.looks < len(LOOK_AGAIN_S):
+            elif reader.looks >= len(LOOK_AGAIN_S):
+                reader.awaited.clear()
+            elif not reader.satisfied():
                 self._look_in(reader, LOOK_AGAIN_S[reader.looks])
                 reader.looks += 1
 

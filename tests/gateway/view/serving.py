@@ -18,7 +18,7 @@ from starlette.routing import Route
 from gateway.app import create_app
 from gateway.settings import GatewaySettings
 from shared.contracts import Event, encode
-from shared.messaging.bus import Outgoing
+from shared.messaging.bus import Bus, Outgoing
 from shared.messaging.local import LocalBus
 from tests.support.apps import eventually
 
@@ -42,7 +42,7 @@ async def served(app: Any) -> AsyncIterator[str]:
 class Gateway:
     """A running gateway, a caller of it, and a way to tell it what happened."""
 
-    def __init__(self, app: Any, client: httpx.AsyncClient, bus: LocalBus) -> None:
+    def __init__(self, app: Any, client: httpx.AsyncClient, bus: Bus) -> None:
         self.app = app
         self.client = client
         self.bus = bus
@@ -58,13 +58,21 @@ class Gateway:
 
 @asynccontextmanager
 async def running_gateway(
-    settings: GatewaySettings, upstreams: Mapping[str, str] | None = None, **changes: Any
+    settings: GatewaySettings,
+    upstreams: Mapping[str, str] | None = None,
+    *,
+    bus: Bus | None = None,
+    **changes: Any,
 ) -> AsyncIterator[Gateway]:
-    """The gateway behind its door, with an operator's key; `upstreams` are the services' base URLs."""
+    """The gateway behind its door, with an operator's key; `upstreams` are the services' base URLs.
+
+    Events come over `bus`, which is running; over a local one of its own when left out.
+    """
     urls = {f"{name}_url": url for name, url in (upstreams or {}).items()}
     settings = settings.model_copy(update={"bootstrap_key": SecretStr(KEY), **urls, **changes})
-    bus = LocalBus()
-    await bus.start()
+    if bus is None:
+        bus = LocalBus()
+        await bus.start()
     app = create_app(settings, bus=bus)
     headers = {"Authorization": f"Bearer {KEY}"}
     async with served(app) as url, httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as client:
