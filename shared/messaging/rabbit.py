@@ -8,8 +8,8 @@ connection ends everything that hung on it, and all is declared and consumed ane
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from uuid import UUID
 
 import aio_pika
@@ -195,8 +195,7 @@ class RabbitBus:
         on_lost: Callable[..., None],
     ) -> None:
         """Take what has arrived, up to `size`, deal with it as one batch, acknowledge it as one."""
-        async with connection.channel(publisher_confirms=False) as channel:
-            channel.close_callbacks.add(on_lost)
+        async with _watched_channel(connection, on_lost) as channel:
             await channel.set_qos(prefetch_count=size)
             queue = await channel.get_queue(self._queue(group), ensure=False)
             arrived: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
@@ -217,8 +216,7 @@ class RabbitBus:
         self, connection: aio_pika.abc.AbstractConnection, on_lost: Callable[..., None]
     ) -> None:
         """Live notifications: a queue of this process alone, gone with it."""
-        async with connection.channel(publisher_confirms=False) as channel:
-            channel.close_callbacks.add(on_lost)
+        async with _watched_channel(connection, on_lost) as channel:
             queue = await channel.declare_queue(
                 exclusive=True, auto_delete=True, arguments={"x-max-length": 10_000}
             )
@@ -261,3 +259,16 @@ class RabbitBus:
 
     def _queue(self, group: str) -> str:
         return group if self._prefix == "c360" else f"{self._prefix}.{group}"
+
+
+@asynccontextmanager
+async def _watched_channel(
+    connection: aio_pika.abc.AbstractConnection, on_lost: Callable[..., None]
+) -> AsyncIterator[AbstractChannel]:
+    """A channel whose loss is the connection's; closing it ourselves is not a loss."""
+    async with connection.channel(publisher_confirms=False) as channel:
+        channel.close_callbacks.add(on_lost)
+        try:
+            yield channel
+        finally:
+            channel.close_callbacks.discard(on_lost)
