@@ -156,6 +156,11 @@ async def test_requests_that_do_not_fit_are_problems(
     assert response.headers["content-type"] == "application/problem+json"
 
 
+async def test_a_cursor_of_another_list_is_refused(client: httpx.AsyncClient) -> None:
+    response = await client.get("/v1/models", params={"cursor": "bm90IG91cnM"})
+    assert (response.status_code, response.json()["type"]) == (400, "/problems/invalid-cursor")
+
+
 async def test_scopes_are_asked_for(app: FastAPI, client: httpx.AsyncClient) -> None:
     async with client_of(app, ["scores:read"]) as reader:
         assert (await reader.post("/v1/models/bg_nbd:fit")).status_code == 403

@@ -112,7 +112,7 @@ def fit(histories: Histories, *, minimum_customers: int = MINIMUM_CUSTOMERS) -> 
         TooFewCustomers, NoRepeatBuyers, NoVariance: the histories cannot determine four parameters.
         NotConverged: the search found no maximum inside the bounds.
     """
-    _check(histories, minimum_customers)
+    check(histories, minimum_customers)
     starts = start_values(histories)
     mean_age = float(np.average(histories.age, weights=histories.customers))
     scale = Bounds(SHAPES.low * mean_age, SHAPES.high * mean_age)
@@ -187,7 +187,13 @@ def log_likelihood_of(histories: Histories) -> LogLikelihood:
     return log_likelihood
 
 
-def _check(histories: Histories, minimum_customers: int) -> None:
+def check(histories: Histories, minimum_customers: int) -> None:
+    """Refuse, without trying, histories that cannot determine four parameters.
+
+    Raises:
+        TooFewCustomers, NoRepeatBuyers, NoVariance: as they say.
+        ValueError: these are no histories.
+    """
     columns = (histories.frequency, histories.recency, histories.age, histories.customers)
     if not all(np.isfinite(column).all() and (column >= 0).all() for column in columns):
         raise ValueError("histories must be finite and not negative")

@@ -67,6 +67,30 @@ def fit(spending: Spending, *, minimum_customers: int = MINIMUM_CUSTOMERS) -> Es
         TooFewCustomers, NoVariance: the spending cannot determine three parameters.
         NotConverged: no maximum inside the bounds, or one with an infinite mean (q of 1 or less).
     """
+    paid = check(spending, minimum_customers)
+    scale = float(np.median(paid.mean))
+    estimate = maximise(
+        log_likelihood_of(paid),
+        names=GammaGamma.names,
+        starts=[start_values(paid), (1.0, 2.0, scale)],
+        bounds=[SHAPES, SHAPES, Bounds(SHAPES.low * scale, SHAPES.high * scale)],
+        customers=int(paid.mean.size),
+    )
+    if estimate.params["q"] <= 1:
+        raise NotConverged(
+            f"Spending is so uneven (q = {estimate.params['q']:.3g}) that its mean is infinite. "
+            "Leave out the largest purchases, or fit a more uniform group of customers."
+        )
+    return estimate
+
+
+def check(spending: Spending, minimum_customers: int) -> Spending:
+    """The rows that a fit uses; refuses, without trying, those that cannot determine three parameters.
+
+    Raises:
+        TooFewCustomers, NoVariance: as they say.
+        ValueError: this is no spending.
+    """
     if not (np.isfinite(spending.mean).all() and np.isfinite(spending.purchases).all()):
         raise ValueError("spending must be finite")
     keep = (spending.purchases > 0) & (spending.mean > 0)
@@ -78,20 +102,7 @@ def fit(spending: Spending, *, minimum_customers: int = MINIMUM_CUSTOMERS) -> Es
         )
     if np.ptp(paid.mean) <= 1e-9 * paid.mean.max():
         raise NoVariance("Every customer's purchases are worth the same on average.")
-    scale = float(np.median(paid.mean))
-    estimate = maximise(
-        log_likelihood_of(paid),
-        names=GammaGamma.names,
-        starts=[start_values(paid), (1.0, 2.0, scale)],
-        bounds=[SHAPES, SHAPES, Bounds(SHAPES.low * scale, SHAPES.high * scale)],
-        customers=customers,
-    )
-    if estimate.params["q"] <= 1:
-        raise NotConverged(
-            f"Spending is so uneven (q = {estimate.params['q']:.3g}) that its mean is infinite. "
-            "Leave out the largest purchases, or fit a more uniform group of customers."
-        )
-    return estimate
+    return paid
 
 
 def start_values(spending: Spending) -> tuple[float, float, float]:

@@ -15,6 +15,7 @@ import numpy as np
 import orjson
 
 from services.scoring.facts.histories import Histories, Spending
+from services.scoring.models import bg_nbd, gamma_gamma
 from services.scoring.models.estimation import (
     Estimate,
     NoRepeatBuyers,
@@ -45,6 +46,10 @@ async def run(
         TooFewCustomers, NoRepeatBuyers, NoVariance, NotConverged: the model refuses these customers.
         FitTookTooLong: it was stopped after `timeout_s`.
     """
+    if isinstance(data, Histories):
+        bg_nbd.check(data, minimum_customers)
+    else:
+        gamma_gamma.check(data, minimum_customers)
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -76,8 +81,6 @@ async def run(
 
 def fit(kind: ModelKind, data: Histories | Spending, minimum_customers: int) -> Estimate:
     """Fit a model here and now."""
-    from services.scoring.models import bg_nbd, gamma_gamma
-
     if isinstance(data, Histories):
         return bg_nbd.fit(data, minimum_customers=minimum_customers)
     return gamma_gamma.fit(data, minimum_customers=minimum_customers)
