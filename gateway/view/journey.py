@@ -3,9 +3,10 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, cast
 from uuid import UUID
 
+import anyio
 from fastapi import APIRouter, FastAPI, Header, Query, Request
 from pydantic import AwareDatetime
 from sse_starlette import EventSourceResponse
@@ -23,6 +24,7 @@ from shared.web.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor,
 from shared.web.security import scope
 
 TYPES = SUBSCRIPTIONS["gateway.timeline"]
+SHUTDOWN_GRACE_S = 1.0  # to tell readers why their stream ends
 
 router = APIRouter(tags=["view"])
 
@@ -92,10 +94,13 @@ async def stream_changes(
         raise NotFound("No customer in the view has this id.")
     at = position.parse(last_event_id).not_beyond(now) if last_event_id else now
     settings = request.app.state.settings
+    reader = hub.reader(customer_id, at)
     return EventSourceResponse(
-        hub.follow(customer_id, at),
+        hub.follow(reader),
         ping=settings.stream_heartbeat_s,
         send_timeout=2 * settings.stream_stall_s,
+        shutdown_event=cast(anyio.Event, reader),  # of an event only `set` is used
+        shutdown_grace_period=SHUTDOWN_GRACE_S,
         sep="\n",
     )
 

@@ -98,6 +98,10 @@ class Reader:
         self.dropped = reason
         self._arrived.set()
 
+    def set(self) -> None:
+        """The server shuts down: what sse-starlette calls on a stream's `shutdown_event`."""
+        self.drop(SHUTDOWN)
+
     async def next(self, until: float) -> ServerSentEvent | None:
         """The next event to send; None once dropped, for being too old at the loop's time `until` too."""
         while not self._queue and not self.dropped:
@@ -139,13 +143,16 @@ class StreamHub:
         if len(self) >= self._settings.streams:
             raise Unavailable("This gateway has as many streams as it takes.", retry_after_s=5)
 
-    async def follow(self, customer_id: UUID, at: Position) -> AsyncIterator[ServerSentEvent]:
-        """What happens to this customer beyond `at`, until the reader leaves or is dropped."""
-        reader = Reader(customer_id, at, self._settings.stream_queue)
+    def reader(self, customer_id: UUID, at: Position) -> Reader:
+        """One who wants to know what happens to this customer beyond `at`."""
+        return Reader(customer_id, at, self._settings.stream_queue)
+
+    async def follow(self, reader: Reader) -> AsyncIterator[ServerSentEvent]:
+        """What is new to this reader, until they leave or are dropped."""
         self._add(reader)
         try:
             # The reader's first id, so that one who leaves before the first change can come back too.
-            yield ServerSentEvent("{}", event="ready", id=str(at), retry=RETRY_MS, sep="\n")
+            yield ServerSentEvent("{}", event="ready", id=str(reader.at), retry=RETRY_MS, sep="\n")
             until = asyncio.get_running_loop().time() + self._settings.stream_life_s
             while (event := await reader.next(until)) is not None:
                 self._taken(reader)
@@ -157,7 +164,7 @@ class StreamHub:
     async def close(self) -> None:
         """End every stream and stop listening."""
         for reader in list(self._due):
-            reader.drop(SHUTDOWN)
+            reader.set()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

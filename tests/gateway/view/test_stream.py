@@ -202,7 +202,7 @@ async def test_a_reader_that_takes_nothing_is_dropped_with_a_reason_and_can_retu
     customer = await known(gateway)
     hub = gateway.app.state.streams
     now = parse("0.1.0.0.0")
-    following = hub.follow(customer, now)
+    following = hub.follow(hub.reader(customer, now))
     first = await anext(following)
     await gateway.tell(purchases(*[customer] * 60))
     await eventually(lambda: any(r.full_since for r in hub._readers[customer]))
@@ -249,6 +249,15 @@ async def test_a_stream_ends_when_its_life_is_over(gateway: Gateway, monkeypatch
     monkeypatch.setattr(gateway.app.state.streams._settings, "stream_life_s", 0.1)
     async with reading(gateway, await known(gateway)) as reader:
         assert await reader.many(2) == [("ready", {}), ("dropped", {"reason": "lifetime"})]
+
+
+async def test_a_shutdown_is_announced(settings: GatewaySettings) -> None:
+    async with running_gateway(settings) as ending:
+        customer = await known(ending)
+        async with reading(ending, customer) as reader:
+            assert await reader.next() == ("ready", {})
+            await ending.app.state.streams.close()
+            assert await reader.next() == ("dropped", {"reason": "shutdown"})
 
 
 async def test_strangers_and_made_up_ids_are_refused(gateway: Gateway) -> None:
