@@ -6,6 +6,7 @@ from uuid import UUID
 
 import orjson
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic.config import JsonDict
 
 from shared.contracts.gateway import FeedbackReceived
 from shared.contracts.handles import Handle
@@ -15,6 +16,20 @@ DEFAULT_CHANNEL = "webhook"
 DEFAULT_KIND = "review"
 TEXT_MAX_CHARS = 20_000
 REASON_MAX_CHARS = 1_000
+
+EXAMPLE: JsonDict = {
+    "type": "feedback.created",
+    "timestamp": "2026-03-01T10:00:01Z",
+    "data": {
+        "source_id": "F-9",
+        "channel": "review",
+        "kind": "complaint",
+        "rating": 1,
+        "text": "快递把包裹弄丢了,客服一直不回复",
+        "contact": {"email": "lilei@example.com"},
+        "occurred_at": "2026-03-01T10:00:00Z",
+    },
+}
 
 Word = Annotated[str, Field(min_length=1, max_length=64)]
 Value = Annotated[str, Field(max_length=320)]
@@ -67,6 +82,8 @@ class Feedback(Lenient):
 
 class FeedbackWebhook(Lenient):
     """The body of a webhook, in the shape that Standard Webhooks recommend."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
     type: Literal["feedback.created"]
     timestamp: AwareDatetime | None = None

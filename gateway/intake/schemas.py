@@ -1,7 +1,7 @@
 """What the intake's routes take and give."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -62,3 +62,19 @@ class ReceiptView(BaseModel):
     received_at: datetime
     mended_at: datetime | None
     body: str | None = None
+
+
+def inlined(model: type[BaseModel]) -> dict[str, Any]:
+    """A model's JSON Schema without references, for a body that FastAPI does not describe itself."""
+    schema = model.model_json_schema()
+    definitions: dict[str, Any] = schema.pop("$defs", {})
+
+    def resolve(node: Any) -> Any:
+        if isinstance(node, dict):
+            if "$ref" in node:
+                node = definitions[node["$ref"].rsplit("/", 1)[1]] | {k: node[k] for k in node if k != "$ref"}
+            return {key: resolve(value) for key, value in node.items()}
+        return [resolve(item) for item in node] if isinstance(node, list) else node
+
+    found: dict[str, Any] = resolve(schema)
+    return found

@@ -7,7 +7,7 @@ from gateway.edge.limits import RateLimit
 from gateway.edge.plain import PlainRoute
 from gateway.intake import store
 from gateway.intake.rules import FeedbackWebhook, Unusable, read_feedback
-from gateway.intake.schemas import Accepted
+from gateway.intake.schemas import Accepted, inlined
 from gateway.intake.sealing import Vault
 from gateway.intake.senders import Senders
 from gateway.intake.signatures import verify
@@ -29,7 +29,7 @@ _DESCRIBED = {
     ],
     "requestBody": {
         "required": True,
-        "content": {"application/json": {"schema": FeedbackWebhook.model_json_schema()}},
+        "content": {"application/json": {"schema": inlined(FeedbackWebhook)}},
     },
 }
 
