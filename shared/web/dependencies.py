@@ -1,4 +1,8 @@
-"""What routes ask for: a session committed before the answer, or the statement pool."""
+"""What routes ask for: a session committed before the answer, or the statement pool.
+
+Dependencies are coroutines even where they await nothing: FastAPI runs plain functions in a thread, which
+costs more than most answers.
+"""
 
 from collections.abc import AsyncIterator
 from typing import Annotated
@@ -15,7 +19,7 @@ async def _session(request: Request) -> AsyncIterator[AsyncSession]:
         wake(request)
 
 
-def _pool(request: Request) -> asyncpg.Pool:
+async def _pool(request: Request) -> asyncpg.Pool:
     return request.app.state.database.pool
 
 

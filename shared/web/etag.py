@@ -21,7 +21,7 @@ def set_etag(response: Response, version: int) -> None:
     response.headers["ETag"] = tag(version)
 
 
-def _optional_if_match(
+async def _optional_if_match(
     if_match: Annotated[str | None, Header(description="The ETag that was read.")] = None,
 ) -> int | None:
     if if_match is None:
@@ -36,7 +36,7 @@ def _optional_if_match(
 OptionalIfMatch = Annotated[int | None, Depends(_optional_if_match)]
 
 
-def _if_match(version: OptionalIfMatch) -> int:
+async def _if_match(version: OptionalIfMatch) -> int:
     if version is None:
         raise PreconditionRequired("Send If-Match with the ETag that you read.")
     return version

@@ -39,7 +39,7 @@ class StillRunning(Conflict):
     slug, title = "still-running", "The first request with this key is still running"
 
 
-def _key(
+async def _key(
     idempotency_key: Annotated[
         str | None, Header(max_length=MAX_KEY, description="Names this request; a repeat gets its answer.")
     ] = None,

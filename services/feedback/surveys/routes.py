@@ -31,7 +31,7 @@ insights = APIRouter(prefix="/v1/insights", tags=["insights"])
 SurveyId = Annotated[str, Path(max_length=64)]
 
 
-def _span(
+async def _span(
     start: Annotated[Bound | None, Query(alias="from", description="This moment or day, or later.")] = None,
     end: Annotated[Bound | None, Query(alias="to", description="Before this moment or day.")] = None,
     touchpoint: Annotated[str | None, Query(max_length=64, pattern=r"^[^\x00]*$")] = None,

@@ -26,7 +26,7 @@ READ = [scope("customers:read")]
 WRITE = [scope("purchases:write")]
 
 
-def _entry(body: ActivityIn, settings: Settings) -> Entry[ActivityIn]:
+async def _entry(body: ActivityIn, settings: Settings) -> Entry[ActivityIn]:
     return entry_of(body, settings)
 
 

@@ -41,7 +41,7 @@ READ = [scope("customers:read")]
 WRITE = [scope("customers:write")]
 
 
-def _settings(request: Request) -> ProfileSettings:
+async def _settings(request: Request) -> ProfileSettings:
     settings: ProfileSettings = request.app.state.settings
     return settings
 
@@ -50,7 +50,7 @@ Settings = Annotated[ProfileSettings, Depends(_settings)]
 Parameter = Annotated[str | None, Query(min_length=1, max_length=MAX_GIVEN)]
 
 
-def _identity_query(
+async def _identity_query(
     settings: Settings,
     email: Parameter = None,
     phone: Parameter = None,

@@ -28,7 +28,7 @@ READ = [scope("customers:read")]
 WRITE = [scope("purchases:write")]
 
 
-def _entry(body: PurchaseIn, settings: Settings) -> Entry[PurchaseIn]:
+async def _entry(body: PurchaseIn, settings: Settings) -> Entry[PurchaseIn]:
     return entry_of(body, settings)
 
 
