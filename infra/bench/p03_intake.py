@@ -12,7 +12,7 @@ from infra.bench import inserts
 from infra.bench.benchmark import Benchmark, Effort, take_turns
 from infra.bench.beside import run_beside
 from infra.bench.figures import Figure, Reach, Wrong
-from infra.bench.load import Answers, Load, fire
+from infra.bench.load import WARM_UP_S, Answers, Load, fire
 from infra.bench.partner import Partner
 from infra.bench.requests import write_requests
 from infra.bench.stage import Stage
@@ -20,7 +20,6 @@ from infra.bench.stage import Stage
 CLIENTS = 16
 ENOUGH_PER_S = 8_000
 START_S = 30.0
-WARM_UP_S = 0.3
 SETTINGS = "fsync", "synchronous_commit", "full_page_writes"
 
 

@@ -10,13 +10,12 @@ from uuid import uuid4
 from infra.bench import members, pgbench
 from infra.bench.benchmark import Benchmark, Effort, take_turns
 from infra.bench.figures import Figure, Reach, Wrong
-from infra.bench.load import Answers, Load, fire
+from infra.bench.load import WARM_UP_S, Answers, Load, fire
 from infra.bench.requests import http_request, json_body, write_requests
 from infra.bench.stage import Stage
 
 CLIENTS = pgbench.CLIENTS
 ENOUGH_PER_S = 4_000
-WARM_UP_S = 0.3
 
 
 async def run(stage: Stage, effort: Effort) -> list[Figure]:
