@@ -31,20 +31,6 @@ BEGIN
     RETURN answer;
 END $$;
 
--- An account, locked until the end of the transaction if it keeps a balance. The house's accounts are known
--- by number and never locked: every posting would wait there.
-CREATE OR REPLACE FUNCTION locked_account(p_kind text, p_owner uuid) RETURNS accounts LANGUAGE plpgsql AS $$
-DECLARE
-    account accounts;
-BEGIN
-    CASE p_kind
-        WHEN 'issuer' THEN account.id := 1;
-        WHEN 'breakage' THEN account.id := 2;
-        ELSE SELECT * INTO account FROM accounts WHERE kind = p_kind AND owner = p_owner FOR NO KEY UPDATE;
-    END CASE;
-    RETURN account;
-END $$;
-
 -- Moves points from one account to another.
 --
 -- Outcomes: posted; replayed (the first answer again); key-reused; unknown-account (the giver has none);
@@ -72,23 +58,25 @@ CREATE OR REPLACE FUNCTION post_transfer(
     p_traceparent     text DEFAULT NULL
 ) RETURNS posting LANGUAGE plpgsql AS $$
 DECLARE
-    answer          posting;
-    original        transfers;
-    giver           accounts;
-    receiver        accounts;
-    account         accounts;
-    lot             lots;
-    emptied         lots;
-    used            record;
-    taken           bigint;
-    missing         bigint;
-    reversed_before bigint;
-    refusal         text;
-    new_id          uuid := uuid7();
+    issuer   CONSTANT bigint := 1;  -- the house's accounts keep no balance and are known by number,
+    breakage CONSTANT bigint := 2;  -- so that postings neither look them up nor wait for one another there
+    safe_max CONSTANT bigint := 9007199254740991;
+    new_id            uuid := uuid7();
+    giver             bigint;       -- the accounts' ids, and their balances: NULL where none is kept
+    giver_balance     bigint;
+    receiver          bigint;
+    receiver_balance  bigint;
+    original          transfers;
+    reversed_before   bigint;
+    refusal           text;
+    answer            posting;
+    missing           bigint;
+    lot               bigint;
+    lot_points        bigint;
+    lot_expiry        timestamptz;
+    emptied           bigint := 0;
+    emptied_expiry    timestamptz := '-infinity';
 BEGIN
-    emptied.expires_at := '-infinity';
-    emptied.id := 0;
-
     -- 1. Between which accounts? A reversal goes the way back.
     IF p_reverses IS NOT NULL THEN
         SELECT * INTO original FROM transfers WHERE id = p_reverses;
@@ -96,27 +84,38 @@ BEGIN
             RETURN ROW('unknown-transfer', NULL, NULL, NULL)::posting;
         END IF;
         p_kind := original.kind;
-        SELECT a.kind, a.owner INTO p_from_kind, p_from_owner FROM entries AS e JOIN accounts AS a ON a.id = e.account_id
+        SELECT a.kind, a.owner INTO p_from_kind, p_from_owner
+          FROM entries AS e JOIN accounts AS a ON a.id = e.account_id
          WHERE e.transfer_id = p_reverses AND e.points > 0;
-        SELECT a.kind, a.owner INTO p_to_kind, p_to_owner FROM entries AS e JOIN accounts AS a ON a.id = e.account_id
+        SELECT a.kind, a.owner INTO p_to_kind, p_to_owner
+          FROM entries AS e JOIN accounts AS a ON a.id = e.account_id
          WHERE e.transfer_id = p_reverses AND e.points < 0;
     END IF;
 
-    -- 2. Lock those that keep a balance, always in the order of their owners. Whoever waits here reads
-    --    afterwards what the one before has written: each statement sees the latest.
-    IF p_from_owner < p_to_owner THEN
-        giver := locked_account(p_from_kind, p_from_owner);
-        receiver := locked_account(p_to_kind, p_to_owner);
-    ELSE
-        receiver := locked_account(p_to_kind, p_to_owner);
-        giver := locked_account(p_from_kind, p_from_owner);
+    -- 2. Lock those that keep a balance, always the lower owner first. Whoever waits here reads afterwards
+    --    what the one before has written: each statement sees the latest.
+    giver := CASE p_from_kind WHEN 'issuer' THEN issuer WHEN 'breakage' THEN breakage END;
+    receiver := CASE p_to_kind WHEN 'issuer' THEN issuer WHEN 'breakage' THEN breakage END;
+    IF receiver IS NULL THEN
+        INSERT INTO accounts (kind, owner, balance)
+        SELECT p_to_kind, p_to_owner, 0
+         WHERE NOT EXISTS (SELECT FROM accounts WHERE kind = p_to_kind AND owner = p_to_owner)
+        ON CONFLICT DO NOTHING;
     END IF;
-    IF giver.id IS NULL THEN
-        RETURN ROW('unknown-account', NULL, NULL, NULL)::posting;
+    IF receiver IS NULL AND p_to_owner < p_from_owner THEN
+        SELECT id, balance INTO receiver, receiver_balance FROM accounts
+         WHERE kind = p_to_kind AND owner = p_to_owner FOR NO KEY UPDATE;
     END IF;
-    IF receiver.id IS NULL THEN
-        INSERT INTO accounts (kind, owner, balance) VALUES (p_to_kind, p_to_owner, 0) ON CONFLICT DO NOTHING;
-        receiver := locked_account(p_to_kind, p_to_owner);
+    IF giver IS NULL THEN
+        SELECT id, balance INTO giver, giver_balance FROM accounts
+         WHERE kind = p_from_kind AND owner = p_from_owner FOR NO KEY UPDATE;
+        IF NOT FOUND THEN
+            RETURN ROW('unknown-account', NULL, NULL, NULL)::posting;
+        END IF;
+    END IF;
+    IF receiver IS NULL THEN
+        SELECT id, balance INTO receiver, receiver_balance FROM accounts
+         WHERE kind = p_to_kind AND owner = p_to_owner FOR NO KEY UPDATE;
     END IF;
 
     -- 3. May it be done?
@@ -125,115 +124,129 @@ BEGIN
         p_points := coalesce(p_points, original.points - reversed_before);
     END IF;
     IF p_at_most THEN
-        p_points := least(p_points, giver.balance);
+        p_points := least(p_points, giver_balance);
     END IF;
     refusal := CASE WHEN original.reverses IS NOT NULL THEN 'not-reversible'
                     WHEN reversed_before = original.points THEN 'already-reversed'
                     WHEN reversed_before + p_points > original.points THEN 'already-reversed'
                     WHEN p_points = 0 THEN 'nothing'
-                    WHEN p_points > giver.balance THEN 'insufficient'
-                    WHEN receiver.balance + p_points > 9007199254740991 THEN 'too-many' END;
+                    WHEN p_points > giver_balance THEN 'insufficient'
+                    WHEN receiver_balance > safe_max - p_points THEN 'too-many' END;
 
-    -- 4. Was it done before? Then the first answer is the answer, whatever has become of the balance.
-    IF refusal IS NOT NULL THEN
+    -- 4. Was it done before? Then the first answer is the answer, whatever has become of the balance. The
+    --    unique key decides, also between two that use it at this very moment on different accounts.
+    IF refusal IS NULL THEN
+        INSERT INTO transfers (id, kind, points, reason, rule, arithmetic, actor, event_id, occurred_at,
+                               reverses, reversed_before, idempotency_key, input_hash)
+        VALUES (new_id, p_kind, p_points, p_reason, p_rule, p_arithmetic, p_actor, p_event_id, p_occurred_at,
+                p_reverses, reversed_before, p_idempotency_key, p_input_hash)
+        ON CONFLICT (idempotency_key) DO NOTHING;
+        IF NOT FOUND THEN
+            RETURN posted_before(p_idempotency_key, p_input_hash);
+        END IF;
+    ELSE
         answer := posted_before(p_idempotency_key, p_input_hash);
         IF answer.outcome IS NULL THEN
-            answer := ROW(refusal, NULL, NULL, coalesce(giver.balance, receiver.balance))::posting;
+            answer := ROW(refusal, NULL, NULL, coalesce(giver_balance, receiver_balance))::posting;
         END IF;
         RETURN answer;
-    END IF;
-    INSERT INTO transfers (id, kind, points, reason, rule, arithmetic, actor, event_id, occurred_at,
-                           reverses, reversed_before, idempotency_key, input_hash)
-    VALUES (new_id, p_kind, p_points, p_reason, p_rule, p_arithmetic, p_actor, p_event_id, p_occurred_at,
-            p_reverses, reversed_before, p_idempotency_key, p_input_hash)
-    ON CONFLICT (idempotency_key) DO NOTHING;
-    IF NOT FOUND THEN
-        RETURN posted_before(p_idempotency_key, p_input_hash);
     END IF;
 
     -- 5. Take from the giver's lots: for a reversal first from those which the reversed transfer brought,
     --    then soonest expiry first. One look into the index lots_open for each lot, going on where the last
     --    one stood, so that the time does not grow with the lots that a member has.
-    missing := CASE WHEN giver.balance IS NULL THEN 0 ELSE p_points END;
+    missing := CASE WHEN giver_balance IS NULL THEN 0 ELSE p_points END;
     WHILE missing > 0 LOOP
         lot := NULL;
         IF p_reverses IS NOT NULL THEN
-            SELECT * INTO lot FROM lots
-             WHERE transfer_id = p_reverses AND account_id = giver.id AND remaining > 0 LIMIT 1;
+            SELECT id, remaining INTO lot, lot_points FROM lots
+             WHERE account_id = giver AND remaining > 0 AND transfer_id = p_reverses LIMIT 1;
         END IF;
-        IF lot.id IS NULL THEN
-            SELECT * INTO lot FROM lots
-             WHERE account_id = giver.id AND remaining > 0 AND (expires_at, id) > (emptied.expires_at, emptied.id)
+        IF lot IS NULL THEN
+            SELECT id, remaining, expires_at INTO lot, lot_points, lot_expiry FROM lots
+             WHERE account_id = giver AND remaining > 0 AND (expires_at, id) > (emptied_expiry, emptied)
              ORDER BY expires_at, id LIMIT 1;
             IF NOT FOUND THEN
-                RAISE EXCEPTION 'account % has % points more than its lots', giver.id, missing
-                    USING ERRCODE = 'data_corrupted', HINT = 'GET /v1/loyalty/audit names the first difference.';
+                RAISE EXCEPTION 'account % has % points more than its lots', giver, missing
+                    USING ERRCODE = 'data_corrupted',
+                          HINT = 'GET /v1/loyalty/audit names the first difference.';
             END IF;
             emptied := lot;
+            emptied_expiry := lot_expiry;
         END IF;
-        taken := least(lot.remaining, missing);
-        UPDATE lots SET remaining = remaining - taken WHERE id = lot.id;
-        INSERT INTO uses (transfer_id, lot_id, points) VALUES (new_id, lot.id, taken);
-        missing := missing - taken;
+        lot_points := least(lot_points, missing);
+        UPDATE lots SET remaining = remaining - lot_points WHERE id = lot;
+        INSERT INTO uses (transfer_id, lot_id, points) VALUES (new_id, lot, lot_points);
+        missing := missing - lot_points;
     END LOOP;
 
     -- 6. Give to the receiver: a reversal back into the lots that the reversed transfer used, the last used
     --    first; otherwise the giver's lots move with their expiry; otherwise a new lot.
-    IF receiver.balance IS NOT NULL AND p_reverses IS NOT NULL THEN
+    IF receiver_balance IS NULL THEN
+        NULL;  -- the house keeps no lots
+    ELSIF p_reverses IS NOT NULL THEN
         missing := p_points;
-        FOR used IN
-            SELECT l.id, sum(u.points) AS points FROM uses AS u JOIN lots AS l ON l.id = u.lot_id
+        FOR lot, lot_points IN
+            SELECT l.id, sum(u.points) FROM uses AS u JOIN lots AS l ON l.id = u.lot_id
              WHERE u.transfer_id IN (SELECT p_reverses UNION ALL
                                      SELECT t.id FROM transfers AS t WHERE t.reverses = p_reverses)
-               AND l.account_id = receiver.id
+               AND l.account_id = receiver
              GROUP BY l.id HAVING sum(u.points) > 0 ORDER BY l.expires_at DESC, l.id DESC
         LOOP
-            taken := least(used.points, missing);
-            UPDATE lots SET remaining = remaining + taken WHERE id = used.id;
-            INSERT INTO uses (transfer_id, lot_id, points) VALUES (new_id, used.id, -taken);
-            missing := missing - taken;
+            lot_points := least(lot_points, missing);
+            UPDATE lots SET remaining = remaining + lot_points WHERE id = lot;
+            INSERT INTO uses (transfer_id, lot_id, points) VALUES (new_id, lot, -lot_points);
+            missing := missing - lot_points;
             EXIT WHEN missing = 0;
         END LOOP;
         IF missing > 0 THEN
             RAISE EXCEPTION 'transfer % used % points less than it moved', p_reverses, missing
-                USING ERRCODE = 'data_corrupted', HINT = 'GET /v1/loyalty/audit names the first difference.';
+                USING ERRCODE = 'data_corrupted',
+                      HINT = 'GET /v1/loyalty/audit names the first difference.';
         END IF;
-    ELSIF receiver.balance IS NOT NULL AND giver.balance IS NOT NULL THEN
+    ELSIF giver_balance IS NOT NULL THEN
         INSERT INTO lots (account_id, transfer_id, points, remaining, earned_at, expires_at, cost_per_point)
-        SELECT receiver.id, new_id, u.points, u.points, l.earned_at, l.expires_at, l.cost_per_point
+        SELECT receiver, new_id, u.points, u.points, l.earned_at, l.expires_at, l.cost_per_point
           FROM uses AS u JOIN lots AS l ON l.id = u.lot_id WHERE u.transfer_id = new_id ORDER BY l.id;
-    ELSIF receiver.balance IS NOT NULL THEN
+    ELSE
         INSERT INTO lots (account_id, transfer_id, points, remaining, earned_at, expires_at, cost_per_point)
-        VALUES (receiver.id, new_id, p_points, p_points, p_occurred_at, p_expires_at, p_cost_per_point);
+        VALUES (receiver, new_id, p_points, p_points, p_occurred_at, p_expires_at, p_cost_per_point);
     END IF;
 
-    -- 7. Balances and lifetime totals, and the two entries that sum to zero.
-    giver.balance := giver.balance - p_points;
-    receiver.balance := receiver.balance + p_points;
-    FOREACH account IN ARRAY ARRAY[giver, receiver] LOOP
-        CONTINUE WHEN account.balance IS NULL;
-        UPDATE accounts AS before
-           SET balance = account.balance,
-               earned = earned + CASE p_kind WHEN 'earning' THEN account.balance - before.balance ELSE 0 END,
-               spent = spent - CASE p_kind WHEN 'redemption' THEN account.balance - before.balance ELSE 0 END
-         WHERE id = account.id;
-        INSERT INTO section_marks (customer_id) VALUES (account.owner);
-    END LOOP;
+    -- 7. Balances and lifetime totals, with a mark for the 360 view; and the two entries that sum to zero.
+    giver_balance := giver_balance - p_points;
+    receiver_balance := receiver_balance + p_points;
+    IF giver_balance IS NOT NULL THEN
+        UPDATE accounts
+           SET balance = giver_balance,
+               earned = earned - CASE p_kind WHEN 'earning' THEN p_points ELSE 0 END,
+               spent = spent + CASE p_kind WHEN 'redemption' THEN p_points ELSE 0 END
+         WHERE id = giver;
+        INSERT INTO section_marks (customer_id) VALUES (p_from_owner);
+    END IF;
+    IF receiver_balance IS NOT NULL THEN
+        UPDATE accounts
+           SET balance = receiver_balance,
+               earned = earned + CASE p_kind WHEN 'earning' THEN p_points ELSE 0 END,
+               spent = spent - CASE p_kind WHEN 'redemption' THEN p_points ELSE 0 END
+         WHERE id = receiver;
+        INSERT INTO section_marks (customer_id) VALUES (p_to_owner);
+    END IF;
     INSERT INTO entries (transfer_id, account_id, points, balance)
-    VALUES (new_id, giver.id, -p_points, giver.balance), (new_id, receiver.id, p_points, receiver.balance);
+    VALUES (new_id, giver, -p_points, giver_balance), (new_id, receiver, p_points, receiver_balance);
 
     -- 8. Tell the others, when points came to or left a member; a move between holders tells nobody.
-    answer := ROW('posted', new_id, p_points, coalesce(giver.balance, receiver.balance))::posting;
-    IF giver.balance IS NULL OR receiver.balance IS NULL THEN
+    IF giver_balance IS NULL OR receiver_balance IS NULL THEN
         PERFORM outbox_emit(
             CASE WHEN p_reverses IS NOT NULL THEN 'points.reversed'
-                 WHEN giver.balance IS NULL THEN 'points.earned' ELSE 'points.redeemed' END,
-            CASE WHEN giver.balance IS NULL THEN receiver.owner ELSE giver.owner END,
+                 WHEN giver_balance IS NULL THEN 'points.earned' ELSE 'points.redeemed' END,
+            CASE WHEN giver_balance IS NULL THEN p_to_owner ELSE p_from_owner END,
             jsonb_build_object(
-                'customer_id', CASE WHEN giver.balance IS NULL THEN receiver.owner ELSE giver.owner END,
-                'transfer_id', new_id, 'points', p_points, 'balance', answer.balance,
+                'customer_id', CASE WHEN giver_balance IS NULL THEN p_to_owner ELSE p_from_owner END,
+                'transfer_id', new_id, 'points', p_points,
+                'balance', coalesce(giver_balance, receiver_balance),
                 'reason', p_reason, 'occurred_at', p_occurred_at),
             p_traceparent);
     END IF;
-    RETURN answer;
+    RETURN ROW('posted', new_id, p_points, coalesce(giver_balance, receiver_balance))::posting;
 END $$;

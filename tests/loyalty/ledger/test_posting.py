@@ -4,7 +4,6 @@ import asyncio
 from datetime import timedelta
 from uuid import uuid4
 
-import orjson
 import pytest
 
 from services.loyalty.ledger import store
@@ -17,6 +16,8 @@ from services.loyalty.ledger.refusals import (
     UnknownTransfer,
 )
 from services.loyalty.ledger.store import MAX_POINTS
+from shared.contracts import decode
+from shared.contracts.loyalty import PointsEarned, PointsEvent
 from shared.web.idempotency import IdempotencyKeyReused
 from tests.loyalty.points import CAUSE, MORNING, Ledger, key
 
@@ -244,21 +245,31 @@ async def test_points_move_between_members_with_their_expiry_and_back_into_their
 
 async def test_a_posting_tells_the_others_and_marks_the_section(ledger: Ledger) -> None:
     member = uuid4()
-    earned = await ledger.earn(member, 100)
+    cause = store.Cause('欢迎 "new"\\', "test", MORNING)
+    earned = await store.earn(ledger.pool, member, 100, cause, key())
     spent = await ledger.spend(member, 30)
     await ledger.reverse(spent.transfer_id)
-    envelopes = [
-        orjson.loads(row["envelope"]) for row in await ledger.pool.fetch("SELECT * FROM outbox ORDER BY id")
-    ]
-    assert sorted((e["type"], e["data"]["points"], e["data"]["balance"]) for e in envelopes) == [
+    rows = await ledger.pool.fetch("SELECT envelope FROM outbox ORDER BY id")
+    events = [decode(row["envelope"]) for row in rows]
+    told = [event.data for event in events]
+    assert all(isinstance(data, PointsEvent) for data in told)
+    assert sorted(
+        (data.type, data.points, data.balance) for data in told if isinstance(data, PointsEvent)
+    ) == [
         ("points.earned", 100, 100),
         ("points.redeemed", 30, 70),
         ("points.reversed", 30, 100),
     ]
-    (first,) = [e for e in envelopes if e["type"] == "points.earned"]
-    assert first["source"] == "/loyalty"
-    assert first["subject"] == first["data"]["customer_id"] == str(member)
-    assert first["data"]["transfer_id"] == str(earned.transfer_id)
+    (first,) = [event for event in events if isinstance(event.data, PointsEarned)]
+    assert (first.source, first.subject, first.traceparent) == ("/loyalty", str(member), None)
+    assert first.data == PointsEarned(
+        customer_id=member,
+        transfer_id=earned.transfer_id,
+        points=100,
+        balance=100,
+        reason=cause.reason,
+        occurred_at=MORNING,
+    )
     assert await ledger.count("section_marks") == 3
 
 
