@@ -68,7 +68,7 @@ async def record(
         known |= await store.find(connection, lost)
     recorded = {key: row for key, row in rows.items() if row.id in new}
     if recorded:
-        await _tell(session, [(row, first[key].item) for key, row in recorded.items()])
+        await _tell(session, list(recorded.values()))
     outcome: dict[int, tuple[UUID, bool]] = {}
     for entry in entries:
         key = _key(entry)
@@ -79,11 +79,11 @@ async def record(
     return outcome
 
 
-async def _tell(session: AsyncSession, recorded: Sequence[tuple[Row, ActivityIn]]) -> None:
+async def _tell(session: AsyncSession, recorded: Sequence[Row]) -> None:
     """Emit the recorded activities in as few events as may be, and have their customers shown anew."""
-    told = ((_event_item(row, item), len(row.details.encode()) + ENVELOPE_BYTES) for row, item in recorded)
+    told = ((_event_item(row), len(json_text(row.details)) + ENVELOPE_BYTES) for row in recorded)
     await outbox.emit_all(session, [ActivityRecorded(items=tuple(part)) for part in in_events(told)])
-    await sections.mark(session, sorted({row.customer_id for row, _ in recorded}))
+    await sections.mark(session, sorted({row.customer_id for row in recorded}))
 
 
 def _key(entry: Entry[ActivityIn]) -> Key | int:
@@ -101,12 +101,12 @@ def _row(item: ActivityIn, customer_id: UUID, now: datetime) -> Row:
         touchpoint=item.touchpoint,
         channel=item.channel,
         stage=item.stage,
-        details=json_text(item.details).decode(),
+        details=item.details,
         occurred_at=item.occurred_at or now,
     )
 
 
-def _event_item(row: Row, item: ActivityIn) -> handles.Activity:
+def _event_item(row: Row) -> handles.Activity:
     return handles.Activity(
         activity_id=row.id,
         customer_id=row.customer_id,
@@ -115,5 +115,5 @@ def _event_item(row: Row, item: ActivityIn) -> handles.Activity:
         channel=row.channel,
         stage=row.stage,
         occurred_at=row.occurred_at,
-        details=item.details,
+        details=row.details,
     )

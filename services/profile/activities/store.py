@@ -3,9 +3,11 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import asyncpg
+import orjson
 
 Key = tuple[str, str]
 
@@ -19,10 +21,10 @@ _FIND = """
 _RECORD = """
     INSERT INTO activities (id, customer_id, source, source_id, kind, touchpoint, channel, stage, details,
                             occurred_at, recorded_at)
-    SELECT new.*, $11::timestamptz
-    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-                $8::text[], $9::jsonb[], $10::timestamptz[])
-         AS new (id, customer_id, source, source_id, kind, touchpoint, channel, stage, details, occurred_at)
+    SELECT new.*, $2::timestamptz
+    FROM json_to_recordset($1::text::json)
+         AS new (id uuid, customer_id uuid, source text, source_id text, kind text, touchpoint text,
+                 channel text, stage text, details jsonb, occurred_at timestamptz)
     ORDER BY new.source COLLATE "C", new.source_id COLLATE "C"
     ON CONFLICT (source, source_id) DO NOTHING
     RETURNING id
@@ -40,7 +42,7 @@ LAST_ID = UUID(int=2**128 - 1)
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An activity to be recorded; `details` is JSON text."""
+    """An activity to be recorded."""
 
     id: UUID
     customer_id: UUID
@@ -50,7 +52,7 @@ class Row:
     touchpoint: str | None
     channel: str | None
     stage: str | None
-    details: str
+    details: dict[str, Any]
     occurred_at: datetime
 
 
@@ -70,20 +72,7 @@ async def find(connection: asyncpg.Connection, keys: Collection[Key]) -> dict[Ke
 
 async def record(connection: asyncpg.Connection, rows: Sequence[Row], now: datetime) -> set[UUID]:
     """Record activities; returns the ids of those that were new."""
-    kept = await connection.fetch(
-        _RECORD,
-        [row.id for row in rows],
-        [row.customer_id for row in rows],
-        [row.source for row in rows],
-        [row.source_id for row in rows],
-        [row.kind for row in rows],
-        [row.touchpoint for row in rows],
-        [row.channel for row in rows],
-        [row.stage for row in rows],
-        [row.details for row in rows],
-        [row.occurred_at for row in rows],
-        now,
-    )
+    kept = await connection.fetch(_RECORD, _json(rows), now)
     return {row["id"] for row in kept}
 
 
@@ -102,3 +91,7 @@ async def of_customer(
     moment, activity_id = before or (None, LAST_ID)
     rows = await pool.fetch(_OF_CUSTOMER, customer_id, moment, activity_id, limit)
     return [Listed((row["occurred_at"], row["id"]), row["document"]) for row in rows]
+
+
+def _json(rows: Sequence[Row]) -> str:
+    return orjson.dumps(rows, default=str).decode()  # asyncpg's UUIDs are not quite the standard library's

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from uuid import UUID
 
 import asyncpg
+import orjson
 
 from services.profile.identities.rules import Claim, Identity, Owner
 from shared.contracts.handles import HandleKind
@@ -17,8 +18,9 @@ _FIND = """
 # Claimed in the key's order, so that two transactions that claim the same identities wait, never deadlock.
 _CLAIM = """
     INSERT INTO identities (kind, source, value, verified, customer_id)
-    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::boolean[], $5::uuid[]) AS new (k, s, v, t, c)
-    ORDER BY k COLLATE "C", s COLLATE "C", v COLLATE "C"
+    SELECT new.* FROM json_to_recordset($1::text::json)
+                      AS new (kind text, source text, value text, verified boolean, customer_id uuid)
+    ORDER BY new.kind COLLATE "C", new.source COLLATE "C", new.value COLLATE "C"
     ON CONFLICT DO NOTHING
     RETURNING kind, source, value
 """
@@ -42,12 +44,12 @@ async def claim(connection: asyncpg.Connection, claims: Sequence[tuple[UUID, Cla
     """Give identities to customers; returns those that were free. Waits for a concurrent claim to end."""
     if not claims:
         return set()
-    rows = await connection.fetch(
-        _CLAIM,
-        *_columns(wanted.identity for _, wanted in claims),
-        [wanted.verified for _, wanted in claims],
-        [customer_id for customer_id, _ in claims],
-    )
+    wanted = [
+        {"kind": c.identity.kind, "source": c.identity.source, "value": c.identity.value}
+        | {"verified": c.verified, "customer_id": customer_id}
+        for customer_id, c in claims
+    ]
+    rows = await connection.fetch(_CLAIM, orjson.dumps(wanted, default=str).decode())
     return {_identity(row) for row in rows}
 
 

@@ -174,15 +174,15 @@ async def _record(
         if entry is not first[_key(entry)] or row is None or row.id not in new:
             outcome.add_repeat(entry, known.get(_key(entry)))
     if recorded:
-        await _tell(session, [(row, first[row.source, row.source_id].item) for row in recorded])
+        await _tell(session, recorded)
     return outcome
 
 
-async def _tell(session: AsyncSession, recorded: Sequence[tuple[Row, PurchaseIn]]) -> None:
+async def _tell(session: AsyncSession, recorded: Sequence[Row]) -> None:
     """Emit the recorded purchases in as few events as may be, and have their customers shown anew."""
-    told = ((_event_item(row, item), len(row.lines.encode()) + ENVELOPE_BYTES) for row, item in recorded)
+    told = ((_event_item(row), len(json_text(row.lines)) + ENVELOPE_BYTES) for row in recorded)
     await outbox.emit_all(session, [PurchaseRecorded(items=tuple(part)) for part in in_events(told)])
-    await sections.mark(session, sorted({row.customer_id for row, _ in recorded}))
+    await sections.mark(session, sorted({row.customer_id for row in recorded}))
 
 
 def _key(entry: Entry[PurchaseIn]) -> Key:
@@ -190,7 +190,6 @@ def _key(entry: Entry[PurchaseIn]) -> Key:
 
 
 def _row(item: PurchaseIn, customer_id: UUID) -> Row:
-    lines = json_text([line.model_dump() for line in item.lines]).decode() if item.lines else "[]"
     return Row(
         id=new_id(),
         customer_id=customer_id,
@@ -198,14 +197,14 @@ def _row(item: PurchaseIn, customer_id: UUID) -> Row:
         source_id=item.source_id,
         currency=item.currency,
         amount=item.amount,
-        lines=lines,
+        lines=[dict(line) for line in item.lines],
         touchpoint=item.touchpoint,
         channel=item.channel,
         occurred_at=item.occurred_at,
     )
 
 
-def _event_item(row: Row, item: PurchaseIn) -> handles.Purchase:
+def _event_item(row: Row) -> handles.Purchase:
     return handles.Purchase(
         purchase_id=row.id,
         customer_id=row.customer_id,
@@ -213,7 +212,7 @@ def _event_item(row: Row, item: PurchaseIn) -> handles.Purchase:
         source_id=row.source_id,
         amount=row.amount,
         currency=row.currency,
-        lines=tuple(handles.LineItem(**line.model_dump()) for line in item.lines),
+        lines=tuple(handles.LineItem(**line) for line in row.lines),
         touchpoint=row.touchpoint,
         channel=row.channel,
         occurred_at=row.occurred_at,

@@ -3,9 +3,11 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import asyncpg
+import orjson
 
 Key = tuple[str, str]
 
@@ -21,11 +23,10 @@ _RECORD = """
     WITH recorded AS (
         INSERT INTO purchases (id, customer_id, source, source_id, currency, amount, lines, touchpoint,
                                channel, occurred_at, recorded_at)
-        SELECT new.*, $11::timestamptz
-        FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::jsonb[],
-                    $8::text[], $9::text[], $10::timestamptz[])
-             AS new (id, customer_id, source, source_id, currency, amount, lines, touchpoint, channel,
-                     occurred_at)
+        SELECT new.*, $2::timestamptz
+        FROM json_to_recordset($1::text::json)
+             AS new (id uuid, customer_id uuid, source text, source_id text, currency text, amount bigint,
+                     lines jsonb, touchpoint text, channel text, occurred_at timestamptz)
         ORDER BY new.source COLLATE "C", new.source_id COLLATE "C"
         ON CONFLICT (source, source_id) DO NOTHING
         RETURNING id, customer_id, currency, amount, occurred_at),
@@ -68,7 +69,7 @@ LAST_ID = UUID(int=2**128 - 1)
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A purchase to be recorded; `lines` is JSON text."""
+    """A purchase to be recorded."""
 
     id: UUID
     customer_id: UUID
@@ -76,7 +77,7 @@ class Row:
     source_id: str
     currency: str
     amount: int
-    lines: str
+    lines: list[dict[str, Any]]
     touchpoint: str | None
     channel: str | None
     occurred_at: datetime
@@ -132,20 +133,7 @@ async def find(connection: asyncpg.Connection, keys: Collection[Key]) -> dict[Ke
 
 async def record(connection: asyncpg.Connection, rows: Sequence[Row], now: datetime) -> set[UUID]:
     """Record purchases and add them to their customers' sums; returns the ids of those that were new."""
-    kept = await connection.fetch(
-        _RECORD,
-        [row.id for row in rows],
-        [row.customer_id for row in rows],
-        [row.source for row in rows],
-        [row.source_id for row in rows],
-        [row.currency for row in rows],
-        [row.amount for row in rows],
-        [row.lines for row in rows],
-        [row.touchpoint for row in rows],
-        [row.channel for row in rows],
-        [row.occurred_at for row in rows],
-        now,
-    )
+    kept = await connection.fetch(_RECORD, _json(rows), now)
     return {row["id"] for row in kept}
 
 
@@ -199,3 +187,7 @@ async def give_back(connection: asyncpg.Connection, refund: Refund) -> bool:
         refund.occurred_at,
     )
     return recorded is not None
+
+
+def _json(rows: Sequence[Row]) -> str:
+    return orjson.dumps(rows, default=str).decode()  # asyncpg's UUIDs are not quite the standard library's
