@@ -53,21 +53,15 @@ async def _ask(upstream: Upstream, customer_id: UUID, token: str, timeout_s: flo
     """One service's section; None when it did not answer."""
     path = f"/internal/sections/{customer_id}"
     try:
-        response = await upstream.call("GET", path, token=token, timeout_s=timeout_s)
+        status, headers, content = await upstream.fetch(path, token=token, timeout_s=timeout_s)
     except (Unavailable, TimedOut):
         return None
-    if response.status_code == HTTPStatus.NOT_FOUND:
+    if status == HTTPStatus.NOT_FOUND:
         return NOTHING_KNOWN
-    if response.status_code != HTTPStatus.OK:
+    if status != HTTPStatus.OK:
         return None
-    headers = response.headers
-    return Shown(
-        response.content.decode(),
-        "ok",
-        "live",
-        int(headers.get("x-section-version", 0)),
-        headers.get("x-section-as-of"),
-    )
+    version, as_of = headers.get("x-section-version", "0"), headers.get("x-section-as-of")
+    return Shown(content.decode(), "ok", "live", int(version), as_of)
 
 
 def _stand_in(stored: Mapping[str, Shown] | None, section: str) -> Shown:
