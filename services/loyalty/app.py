@@ -18,7 +18,7 @@ def create_app(settings: LoyaltySettings | None = None, bus: Bus | None = None) 
     return create_service_app(
         settings,
         title="Customer 360: loyalty",
-        routers=[ledger, earning, rewards],
+        routers=[rewards, ledger, earning],  # the hot path is looked for first
         reactions=[make_reactions(settings)],
         section=SECTION,
         bus=bus,
