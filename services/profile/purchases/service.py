@@ -197,7 +197,7 @@ def _row(item: PurchaseIn, customer_id: UUID) -> Row:
         source_id=item.source_id,
         currency=item.currency,
         amount=item.amount,
-        lines=[dict(line) for line in item.lines],
+        lines=[line.model_dump() for line in item.lines],
         touchpoint=item.touchpoint,
         channel=item.channel,
         occurred_at=item.occurred_at,
