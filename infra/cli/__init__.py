@@ -8,7 +8,7 @@ import sys
 import httpx
 import typer
 
-from infra.cli import contracts, fill, operate, run
+from infra.cli import contracts, fill, operate, run, view
 from infra.data import Refused
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ run.mount(app)
 contracts.mount(app)
 operate.mount(app)
 fill.mount(app)
+view.mount(app)
 
 if importlib.util.find_spec("services.scoring.cli") is not None:
     score = importlib.import_module("services.scoring.cli")

@@ -1,15 +1,19 @@
 """The whole road, over real processes: one customer, one webhook, one purchase, one view."""
 
 import asyncio
+import json
 import os
 import signal
+import sys
 import time
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
 
+from tests.support.databases import ROOT
 from tests.support.system import Partner, System, feedback, view_shows
 
 SIGN_UP = 500  # points of the default rule
@@ -247,3 +251,40 @@ async def test_the_document_and_its_page_are_served(client: httpx.AsyncClient) -
     page = await client.get("/docs")
     assert page.status_code == 200
     assert "cdn." not in page.text
+
+
+async def test_a_rebuild_changes_nothing_and_the_view_equals_the_services(
+    system: System, client: httpx.AsyncClient
+) -> None:
+    customer_id, _ = await registered(client)
+    await client.post("/v1/purchases", json=a_purchase({"id": customer_id}))
+    view = await view_shows(
+        client, customer_id, lambda body: (body["loyalty"] or {}).get("balance") == SIGN_UP + 129
+    )
+    rebuilt = await _c360(system, "view", "rebuild", "--json")
+    assert {outcome["status"] for outcome in rebuilt.values()} == {"ok"}
+    verified = await _c360(system, "view", "verify", "--json")
+    assert verified["differences"] == []
+    assert verified["unavailable"] == []
+    assert verified["checked"] >= 1
+    again = (await client.get(f"/v1/customers/{customer_id}/360")).json()
+    assert {name: again[name] for name in ("profile", "loyalty")} == {
+        name: view[name] for name in ("profile", "loyalty")
+    }
+
+
+async def _c360(system: System, *arguments: str) -> Any:
+    """What the command line prints as JSON, run against the system."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "infra.cli",
+        *arguments,
+        cwd=ROOT,
+        env={**os.environ, "C360_URL": system.url, "C360_KEY": system.key},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, error = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 0, out.decode() + error.decode()
+    return json.loads(out)
