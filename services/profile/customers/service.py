@@ -27,7 +27,7 @@ from shared.ids import new_id
 from shared.messaging import outbox, sections
 from shared.problems import Conflict, NotFound, Unavailable
 
-RESOLVE_ATTEMPTS = 5
+RESOLVE_ATTEMPTS = 20
 NOTHING = b"null"
 
 
