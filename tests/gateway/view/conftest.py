@@ -5,10 +5,13 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from gateway.settings import GatewaySettings
 from shared.database import Database
 from tests.conftest import MakeDatabase
+from tests.gateway.view.serving import Gateway, running_gateway
+from tests.support.databases import drop_database, make_database
 
 WEBHOOK_KEY = "a-webhook-key-that-only-the-tests-know-012345"
 
@@ -26,6 +29,16 @@ async def database(settings: GatewaySettings) -> AsyncIterator[Database]:
     await database.open()
     yield database
     await database.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def gateway() -> AsyncIterator[Gateway]:
+    """One running gateway for a module whose tests each have customers of their own."""
+    settings = await make_database(GatewaySettings, "gateway", webhook_secret_key=WEBHOOK_KEY)
+    assert isinstance(settings, GatewaySettings)
+    async with running_gateway(settings) as gateway:
+        yield gateway
+    await drop_database(settings)
 
 
 @pytest.fixture

@@ -1,31 +1,17 @@
 """The 360 view as callers get it, over HTTP."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
 import pytest
-import pytest_asyncio
 
-from gateway.settings import GatewaySettings
 from shared.contracts.sections import SECTIONS
 from shared.ids import new_id
-from tests.gateway.view.conftest import WEBHOOK_KEY
 from tests.gateway.view.made import profile_body, section
-from tests.gateway.view.serving import Gateway, running_gateway
-from tests.support.databases import drop_database, make_database
+from tests.gateway.view.serving import Gateway
 
 # One gateway for all of them: every test has customers of its own.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def gateway() -> AsyncIterator[Gateway]:
-    settings = await make_database(GatewaySettings, "gateway", webhook_secret_key=WEBHOOK_KEY)
-    assert isinstance(settings, GatewaySettings)
-    async with running_gateway(settings) as gateway:
-        yield gateway
-    await drop_database(settings)
 
 
 def view_of(customer: UUID) -> str:
