@@ -3,14 +3,14 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
-from hypothesis import settings
+from hypothesis import settings as hypothesis_settings
 
 from shared.settings import ServiceSettings
 from tests.support.databases import drop_database, make_database
 
 # Machines are noisy: an example that is slow once is no failure.
-settings.register_profile("noisy", deadline=None)
-settings.load_profile("noisy")
+hypothesis_settings.register_profile("noisy", deadline=None)
+hypothesis_settings.load_profile("noisy")
 
 MakeDatabase = Callable[..., Awaitable[ServiceSettings]]
 
