@@ -4,9 +4,13 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Column, DateTime, LargeBinary, Numeric, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, DateTime, Enum, LargeBinary, Numeric, Text, UniqueConstraint
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
+
+HOLDERS = ("member", "pending", "hold")
+HOUSE = ("partner", "issuer", "breakage")
+TRANSFERS = ("earning", "redemption", "adjustment")
 
 
 class Base(SQLModel, registry=registry()):
@@ -32,7 +36,7 @@ class Account(Base, table=True):
     __table_args__ = (UniqueConstraint("kind", "owner"),)
 
     id: int = Field(sa_column=Column(BigInteger, primary_key=True))
-    kind: str = Field(sa_column=_text())
+    kind: str = Field(sa_column=Column(Enum(*HOLDERS, *HOUSE, name="account_kind"), nullable=False))
     owner: UUID
     balance: int | None = Field(sa_column=_points(nullable=True))
     earned: int = Field(sa_column=_points())
@@ -47,7 +51,7 @@ class Transfer(Base, table=True):
     __tablename__ = "transfers"
 
     id: UUID = Field(primary_key=True)
-    kind: str = Field(sa_column=_text())
+    kind: str = Field(sa_column=Column(Enum(*TRANSFERS, name="transfer_kind"), nullable=False))
     points: int = Field(sa_column=_points())
     reason: str = Field(sa_column=_text())
     rule: str | None = Field(sa_column=_text(nullable=True))

@@ -37,10 +37,10 @@ END $$;
 -- insufficient (with the balance); too-many (the balance would not be a safe integer any more);
 -- unknown-transfer, not-reversible, already-reversed (of a reversal); nothing (at most zero could be moved).
 CREATE OR REPLACE FUNCTION post_transfer(
-    p_kind            text,
-    p_from_kind       text,         -- the giver's account; for a reversal both come from the reversed transfer
+    p_kind            transfer_kind,
+    p_from_kind       account_kind, -- the giver's account; for a reversal both come from the reversed transfer
     p_from_owner      uuid,
-    p_to_kind         text,         -- the receiver's account; opened with its first points
+    p_to_kind         account_kind, -- the receiver's account; opened with its first points
     p_to_owner        uuid,
     p_points          bigint,       -- NULL: all that is left to reverse
     p_reason          text,
