@@ -58,6 +58,11 @@ class Reader:
         self._arrived = asyncio.Event()
 
     @property
+    def over(self) -> bool:
+        """Whether nothing is sent any more."""
+        return self.gone or self.dropped is not None
+
+    @property
     def lines_wanted(self) -> int:
         """How many lines fit into the queue, after all sections."""
         return max(0, self._capacity - len(self._queue) - len(SECTIONS))
@@ -111,7 +116,10 @@ class Reader:
                     await self._arrived.wait()
             except TimeoutError:
                 self.drop(OLD)
-        return self._queue.popleft() if self._queue else None
+        if asyncio.get_running_loop().time() >= until and not self.dropped:
+            self.drop(OLD)
+        # Nothing may follow what was cleared from the queue: its ids would claim that it had been sent.
+        return None if self.dropped else self._queue.popleft()
 
     def _put(self, kind: str, data: str) -> None:
         self._queue.append(ServerSentEvent(data, event=kind, id=str(self.at), sep="\n"))
@@ -132,7 +140,7 @@ class StreamHub:
         self._log = logger(part="streams")
 
     def __len__(self) -> int:
-        return len(self._due)
+        return sum(map(len, self._readers.values()))
 
     def require_room(self) -> None:
         """Refuse a stream too many.
@@ -163,7 +171,7 @@ class StreamHub:
 
     async def close(self) -> None:
         """End every stream and stop listening."""
-        for reader in list(self._due):
+        for reader in [reader for together in self._readers.values() for reader in together]:
             reader.set()
         if self._task is not None:
             self._task.cancel()
@@ -171,6 +179,8 @@ class StreamHub:
 
     def notice(self, envelope: bytes) -> None:
         """Something was published; look at the streams of its customers. Never raises."""
+        if not self._readers:
+            return
         try:
             self._notice(orjson.loads(envelope))
         except (ValueError, LookupError, TypeError, AttributeError) as error:
@@ -214,7 +224,7 @@ class StreamHub:
             reader.full_since = asyncio.get_running_loop().time()
 
     def _look_in(self, reader: Reader, delay_s: float) -> None:
-        if reader.gone:
+        if reader.over:
             return
         at = asyncio.get_running_loop().time() + delay_s
         if reader not in self._due or at < self._due[reader]:
@@ -243,9 +253,13 @@ class StreamHub:
         now = asyncio.get_running_loop().time()
         due = [reader for reader, at in self._due.items() if at <= now]
         for start in range(0, len(due), TOGETHER):
-            together = [reader for reader in due[start : start + TOGETHER] if not reader.gone]
-            for reader in together:
-                self._due[reader] = now + self._settings.stream_heartbeat_s
+            together = []
+            for reader in due[start : start + TOGETHER]:
+                if reader.over:
+                    self._due.pop(reader, None)
+                else:
+                    self._due[reader] = now + self._settings.stream_heartbeat_s
+                    together.append(reader)
             try:
                 await self._look(together)
             except Exception as error:  # the next look finds what this one did not

@@ -209,12 +209,29 @@ async def test_a_reader_that_takes_nothing_is_dropped_with_a_reason_and_can_retu
     (reader,) = hub._readers[customer]
     assert len(reader._queue) <= 16
     await eventually(lambda: reader.dropped)
+    # What happens from now on must not be sent: its ids would hide that something was left out.
+    await gateway.tell(section("loyalty", customer, 9, {}))
+    await gateway.tell(purchases(customer))
     last = await anext(following)
     assert (last.event, last.data, last.id) == ("dropped", '{"reason":"slow_reader"}', None)
     with pytest.raises(StopAsyncIteration):
         await anext(following)
     async with reading(gateway, customer, first.id) as returned:
-        assert len(await returned.many(61)) == 61
+        names = [name for name, _ in await returned.many(63)]
+        assert (names.count("timeline"), names.count("section")) == (61, 1)
+
+
+async def test_even_a_busy_stream_ends_when_its_life_is_over(gateway: Gateway) -> None:
+    customer = await known(gateway)
+    hub = gateway.app.state.streams
+    reader = hub.reader(customer, parse("0.1.0.0.0"))
+    following = hub.follow(reader)
+    await anext(following)
+    await gateway.tell(purchases(*[customer] * 10))
+    await eventually(lambda: reader.at.line == 10)
+    assert await reader.next(until=0) is None
+    assert reader.dropped == "lifetime"
+    await following.aclose()
 
 
 async def test_a_connection_that_is_never_read_is_closed(gateway: Gateway) -> None:
