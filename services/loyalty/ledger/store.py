@@ -246,13 +246,12 @@ _MEMBERS_OF = """
 
 # What is outstanding, by the month in which it expires; adds up to the members' balances.
 _LIABILITY = """
-    SELECT (SELECT coalesce(sum(balance), 0)::bigint FROM accounts WHERE balance IS NOT NULL) AS points,
-           coalesce(sum(months.points), 0)::bigint AS in_lots,
-           round(coalesce(sum(months.cost), 0))::bigint AS cost,
+    SELECT (SELECT coalesce(sum(balance), 0) FROM accounts WHERE balance IS NOT NULL) AS points,
+           round(coalesce(sum(months.cost), 0)) AS cost,
            coalesce(jsonb_agg(jsonb_build_object('month', months.month, 'points', months.points)
                               ORDER BY months.month NULLS LAST), '[]')::text AS by_expiry
       FROM (SELECT to_char(nullif(expires_at, 'infinity') AT TIME ZONE 'UTC', 'YYYY-MM') AS month,
-                   sum(remaining)::bigint AS points, sum(remaining * cost_per_point) AS cost
+                   sum(remaining) AS points, sum(remaining * cost_per_point) AS cost
               FROM lots WHERE remaining > 0 GROUP BY 1) AS months
 """
 
@@ -302,4 +301,8 @@ async def open_lots(
 async def liability(connection: Connection) -> dict[str, Any]:
     """Points outstanding, their cost in minor units, and the months in which they expire."""
     row = await connection.fetchrow(_LIABILITY)
-    return dict(row) | {"by_expiry": orjson.loads(row["by_expiry"])}
+    return {
+        "points": int(row["points"]),
+        "cost": int(row["cost"]),
+        "by_expiry": orjson.loads(row["by_expiry"]),
+    }
