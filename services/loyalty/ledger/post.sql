@@ -1,6 +1,6 @@
 -- The one way points move: post_transfer, a posting in one round trip, to be read from top to bottom.
 --
--- What can be refused comes back as an outcome, so that a caller's transaction lives on; nothing is written
+-- What can be refused comes back as an outcome, so that a caller's transaction lives on; nothing has moved
 -- then. What must not happen raises. `p_` marks a parameter.
 --
 -- This file may be run again: a revision that changes the function does so.
@@ -92,7 +92,7 @@ BEGIN
          WHERE e.transfer_id = p_reverses AND e.points < 0;
     END IF;
 
-    -- 2. Lock those that keep a balance, always the lower owner first. Whoever waits here reads afterwards
+    -- 2. Lock those that keep a balance, in the order of owner and kind. Whoever waits here reads afterwards
     --    what the one before has written: each statement sees the latest.
     giver := CASE p_from_kind WHEN 'issuer' THEN issuer WHEN 'breakage' THEN breakage END;
     receiver := CASE p_to_kind WHEN 'issuer' THEN issuer WHEN 'breakage' THEN breakage END;
@@ -102,7 +102,7 @@ BEGIN
          WHERE NOT EXISTS (SELECT FROM accounts WHERE kind = p_to_kind AND owner = p_to_owner)
         ON CONFLICT DO NOTHING;
     END IF;
-    IF receiver IS NULL AND p_to_owner < p_from_owner THEN
+    IF receiver IS NULL AND (p_to_owner, p_to_kind) < (p_from_owner, p_from_kind) THEN
         SELECT id, balance INTO receiver, receiver_balance FROM accounts
          WHERE kind = p_to_kind AND owner = p_to_owner FOR NO KEY UPDATE;
     END IF;
