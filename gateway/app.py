@@ -50,7 +50,7 @@ def create_app(
         jobs=[purging(settings)],
         bus=bus,
     )
-    app.state.intake = webhooks.Intake(settings)
+    app.state.intake = webhooks.Intake(app, settings)
     install_edge(app, settings, upstreams, routers=ROUTERS)
     app.router.lifespan_context = journey.with_streams(app.router.lifespan_context)
     return app

@@ -1,6 +1,8 @@
 """POST /webhooks/{partner}: verify, store with its event, answer. Needs our own database and nothing else."""
 
-from fastapi import APIRouter, Request
+from collections.abc import Sequence
+
+from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import Response
 
 from gateway.edge.limits import RateLimit
@@ -11,11 +13,18 @@ from gateway.intake.schemas import Accepted, inlined
 from gateway.intake.sealing import Vault
 from gateway.intake.senders import Senders
 from gateway.intake.signatures import verify
+from gateway.intake.store import Arrived, Stored
 from gateway.settings import GatewaySettings
+from gateway.together import Together
 from shared.clock import utc_now
+from shared.contracts import encode
 from shared.ids import new_id
 from shared.problems import Malformed, TooLarge, TooManyRequests
+from shared.telemetry import current_traceparent
 from shared.web.dependencies import wake
+
+UNDER_WAY = 2  # statements at a time
+TOGETHER = 64  # webhooks in one statement
 
 router = APIRouter(tags=["intake"], route_class=PlainRoute)
 
@@ -37,12 +46,17 @@ _DESCRIBED = {
 class Intake:
     """What the webhook route works with, made once for the app."""
 
-    def __init__(self, settings: GatewaySettings) -> None:
+    def __init__(self, app: FastAPI, settings: GatewaySettings) -> None:
         key = settings.webhook_secret_key
         self.body_limit = settings.webhook_body_limit_bytes
         self.vault = Vault(key.get_secret_value() if key else None)
         self.senders = Senders(settings, self.vault)
         self.limit = RateLimit("intake", settings.rate_intake, tracked=settings.partner_cache_size)
+
+        async def store_all(arrived: Sequence[Arrived]) -> list[Stored]:
+            return await store.receive(app.state.database.pool, arrived)
+
+        self.keep = Together(store_all, under_way=UNDER_WAY, at_most=TOGETHER)
 
 
 @router.post(
@@ -65,26 +79,12 @@ async def receive(request: Request) -> Response:
     verdict = intake.limit.take(partner)
     if not verdict.allowed:
         raise TooManyRequests("This partner sends too fast.", retry_after_s=verdict.retry_after_s)
-    receipt_id = new_id()
-    event, reason = None, None
-    try:
-        event = read_feedback(
-            body, receipt_id=receipt_id, partner=partner, webhook_id=webhook_id, now=utc_now()
-        )
-    except Unusable as error:
-        reason = error.reason
-    stored = await store.receive(
-        pool,
-        receipt_id=receipt_id,
-        partner=partner,
-        webhook_id=webhook_id,
-        event=event,
-        reason=reason,
-        body=None if event else body,
-    )
-    if stored.fresh and event:
+    arrived = _arrived(partner, webhook_id, body)
+    stored = await intake.keep(arrived)
+    accepted = arrived.envelope is not None
+    if stored.fresh and accepted:
         wake(request)
-    status = "duplicate" if not stored.fresh else "accepted" if event else "quarantined"
+    status = "duplicate" if not stored.fresh else "accepted" if accepted else "quarantined"
     headers = {"Location": f"/v1/receipts/{stored.receipt_id}"}
     for name, value in intake.limit.headers(verdict):
         headers[name.decode()] = value.decode()
@@ -94,6 +94,17 @@ async def receive(request: Request) -> Response:
         headers=headers,
         media_type="application/json",
     )
+
+
+def _arrived(partner: str, webhook_id: str, body: bytes) -> Arrived:
+    """What is to be stored of a verified webhook."""
+    receipt_id, event_id, now = new_id(), new_id(), utc_now()
+    try:
+        event = read_feedback(body, receipt_id=receipt_id, partner=partner, webhook_id=webhook_id, now=now)
+    except Unusable as error:
+        return Arrived(receipt_id, partner, webhook_id, event_id, None, error.reason, body)
+    envelope = encode(event, event_id=event_id, time=now, traceparent=current_traceparent())
+    return Arrived(receipt_id, partner, webhook_id, event_id, envelope, None, None)
 
 
 async def _body(request: Request, limit: int) -> bytes:

@@ -1,5 +1,6 @@
 """A running gateway and a partner that signs with the official library."""
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from fastapi import FastAPI
 from standardwebhooks.webhooks import Webhook
 
+from gateway.app import create_app
 from tests.gateway.edge.conftest import StartGateway, gateway, operator, start_gateway
 from tests.gateway.edge.doors import caller
 
@@ -39,6 +41,14 @@ class Partner:
         }
         async with caller(self.app, None) as client:
             return await client.post(f"/webhooks/{self.name}", content=content, headers=signed | headers)
+
+
+@pytest.fixture
+async def twin_gateway(gateway: FastAPI) -> AsyncIterator[FastAPI]:
+    """A second gateway on the same database."""
+    app = create_app(gateway.state.settings)
+    async with app.router.lifespan_context(app):
+        yield app
 
 
 @pytest.fixture

@@ -193,3 +193,13 @@ async def test_nothing_of_a_customer_reaches_the_log(
     assert "request failed" in said
     for secret in ("lilei", "快递", made["secret"], made["secret"].removeprefix("whsec_")):
         assert secret not in said
+
+
+async def test_two_gateways_on_one_database_agree_who_was_first(
+    partner: Partner, gateway: FastAPI, twin_gateway: FastAPI
+) -> None:
+    twin = Partner(twin_gateway, partner.name, partner.secret)
+    senders = [partner, twin] * 40
+    answers = await asyncio.gather(*(s.send(BODY, f"msg_{n % 10}") for n, s in enumerate(senders)))
+    assert sorted(a.status_code for a in answers) == [200] * 70 + [202] * 10
+    assert len({a.json()["receipt_id"] for a in answers}) == 10
