@@ -28,6 +28,7 @@ async def _make_partition(database: Database, start: datetime) -> None:
     end = start + timedelta(days=PARTITION_DAYS)
     name = f"inbox_{start:%Y%m%d}"
     async with database.pool.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock(361)")  # one at a time makes it
         if await connection.fetchval("SELECT to_regclass($1)", name):
             return
         low, high = await connection.fetchrow("SELECT uuid7_floor($1), uuid7_floor($2)", start, end)

@@ -5,10 +5,12 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import aio_pika
 import asyncpg
 import httpx
 
 from shared.contracts.sections import SECTIONS
+from shared.contracts.subscriptions import SUBSCRIPTIONS
 from tests.chaos.load import Load
 from tests.support.system import System
 
@@ -28,7 +30,7 @@ class Effects:
 
 
 async def settled(system: System) -> None:
-    """Wait until nothing is on its way: outboxes, marks and retries empty in every service, twice in a row.
+    """Wait until nothing is on its way, some looks in a row: outboxes, marks, retries and queues are empty.
 
     Raises:
         AssertionError: something is still on its way after QUIET_S; says what.
@@ -93,7 +95,24 @@ async def _waiting(system: System) -> dict[str, int]:
     return {
         name: (await _fetch(system, name, sql))[0][0]
         for name in ("profile", "feedback", "loyalty", "scoring", "gateway")
-    }
+    } | await _queued(system)
+
+
+async def _queued(system: System) -> dict[str, int]:
+    """Messages in each group's queue, or under way to its consumer.
+
+    The broker counts what is ready only. A queue without a consumer has nothing under way, and one with a
+    consumer gives back what a killed one held: it shows as ready until it is taken again.
+    """
+    connection = await aio_pika.connect(system.amqp_url)
+    async with connection:
+        channel = await connection.channel()
+        counts = {}
+        for group in SUBSCRIPTIONS:
+            queue = await channel.declare_queue(f"{system.amqp_prefix}.{group}", passive=True)
+            ready, consumers = queue.declaration_result.message_count, queue.declaration_result.consumer_count
+            counts[group] = (ready or 0) + (0 if consumers else 1)
+        return counts
 
 
 async def _count(system: System, name: str, sql: str) -> Counter[str]:

@@ -35,6 +35,8 @@ class System:
 
     def __init__(self, directory: Path, amqp_url: str, environment: dict[str, str] | None = None) -> None:
         self.directory = directory
+        self.amqp_url = amqp_url
+        self.amqp_prefix = f"e2e-{uuid4().hex[:12]}"
         self.port = _free_ports(5)
         self.url = f"http://127.0.0.1:{self.port}"
         self.key = KEY
@@ -42,7 +44,7 @@ class System:
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("C360_")},
             "C360_AMQP_URL": amqp_url,
-            "C360_AMQP_PREFIX": f"e2e-{uuid4().hex[:12]}",
+            "C360_AMQP_PREFIX": self.amqp_prefix,
             "C360_DATA_DIR": str(directory),
             "C360_PORT": str(self.port),
             "C360_BOOTSTRAP_KEY": KEY,
