@@ -77,17 +77,18 @@ async def receive(request: Request) -> Response:
     body = await _body(request, intake.body_limit)
     webhook_id = verify(await intake.senders.webhooks(pool, partner), request.scope["headers"], body)
     verdict = intake.limit.take(partner)
+    told = {name.decode(): value.decode() for name, value in intake.limit.headers(verdict)}
     if not verdict.allowed:
-        raise TooManyRequests("This partner sends too fast.", retry_after_s=verdict.retry_after_s)
+        raise TooManyRequests(
+            "This partner sends too fast.", retry_after_s=verdict.retry_after_s, headers=told
+        )
     arrived = _arrived(partner, webhook_id, body)
     stored = await intake.keep(arrived)
     accepted = arrived.envelope is not None
     if stored.fresh and accepted:
         wake(request)
     status = "duplicate" if not stored.fresh else "accepted" if accepted else "quarantined"
-    headers = {"Location": f"/v1/receipts/{stored.receipt_id}"}
-    for name, value in intake.limit.headers(verdict):
-        headers[name.decode()] = value.decode()
+    headers = {"Location": f"/v1/receipts/{stored.receipt_id}"} | told
     return Response(
         f'{{"receipt_id":"{stored.receipt_id}","status":"{status}"}}',
         202 if stored.fresh else 200,
