@@ -236,7 +236,8 @@ def _is_whole(view: dict[str, Any], person: Person, outcome: Outcome) -> bool:
         return False
     if outcome.counts.get("redemptions") and not view["loyalty"].get("lifetime", {}).get("spent"):
         return False
-    if outcome.counts.get("models") and view["scoring"].get("p_alive") is None:
+    fitted = ("p_alive", "clv")[: outcome.counts.get("models", 0)]
+    if any(view["scoring"].get(score) is None for score in fitted):
         return False
     return not person.feedback or bool(view.get("feedback"))
 
