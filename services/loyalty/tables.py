@@ -21,7 +21,7 @@ def _moment() -> Column[datetime]:
     return Column(DateTime(timezone=True), nullable=False)
 
 
-def _points(*, nullable: bool = False) -> Column[int]:
+def _number(*, nullable: bool = False) -> Column[int]:
     return Column(BigInteger, nullable=nullable)
 
 
@@ -38,10 +38,10 @@ class Account(Base, table=True):
     id: int = Field(sa_column=Column(BigInteger, primary_key=True))
     kind: str = Field(sa_column=Column(Enum(*HOLDERS, *HOUSE, name="account_kind"), nullable=False))
     owner: UUID
-    balance: int | None = Field(sa_column=_points(nullable=True))
-    earned: int = Field(sa_column=_points())
-    spent: int = Field(sa_column=_points())
-    owed: int = Field(sa_column=_points())
+    balance: int | None = Field(sa_column=_number(nullable=True))
+    earned: int = Field(sa_column=_number())
+    spent: int = Field(sa_column=_number())
+    owed: int = Field(sa_column=_number())
     opened_at: datetime = Field(sa_column=_moment())
 
 
@@ -52,7 +52,7 @@ class Transfer(Base, table=True):
 
     id: UUID = Field(primary_key=True)
     kind: str = Field(sa_column=Column(Enum(*TRANSFERS, name="transfer_kind"), nullable=False))
-    points: int = Field(sa_column=_points())
+    points: int = Field(sa_column=_number())
     reason: str = Field(sa_column=_text())
     rule: str | None = Field(sa_column=_text(nullable=True))
     arithmetic: str | None = Field(sa_column=_text(nullable=True))
@@ -60,8 +60,9 @@ class Transfer(Base, table=True):
     event_id: UUID | None = None
     occurred_at: datetime = Field(sa_column=_moment())
     posted_at: datetime = Field(sa_column=_moment())
+    posted_in: int = Field(sa_column=_number())
     reverses: UUID | None = Field(None, foreign_key="transfers.id")
-    reversed_before: int | None = Field(sa_column=_points(nullable=True))
+    reversed_before: int | None = Field(sa_column=_number(nullable=True))
     idempotency_key: str = Field(sa_column=Column(Text, nullable=False, unique=True))
     input_hash: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
 
@@ -71,11 +72,11 @@ class Entry(Base, table=True):
 
     __tablename__ = "entries"
 
-    id: int = Field(sa_column=_points())
+    id: int = Field(sa_column=_number())
     transfer_id: UUID = Field(primary_key=True)
     account_id: int = Field(sa_column=Column(BigInteger, primary_key=True))
-    points: int = Field(sa_column=_points())
-    balance: int | None = Field(sa_column=_points(nullable=True))
+    points: int = Field(sa_column=_number())
+    balance: int | None = Field(sa_column=_number(nullable=True))
 
 
 class Lot(Base, table=True):
@@ -84,10 +85,10 @@ class Lot(Base, table=True):
     __tablename__ = "lots"
 
     id: int = Field(sa_column=Column(BigInteger, primary_key=True))
-    account_id: int = Field(sa_column=_points())
+    account_id: int = Field(sa_column=_number())
     transfer_id: UUID
-    points: int = Field(sa_column=_points())
-    remaining: int = Field(sa_column=_points())
+    points: int = Field(sa_column=_number())
+    remaining: int = Field(sa_column=_number())
     earned_at: datetime = Field(sa_column=_moment())
     expires_at: datetime = Field(sa_column=_moment())
     cost_per_point: Decimal = Field(sa_column=Column(Numeric(20, 6), nullable=False))
@@ -100,7 +101,7 @@ class Use(Base, table=True):
 
     transfer_id: UUID = Field(primary_key=True)
     lot_id: int = Field(sa_column=Column(BigInteger, primary_key=True))
-    points: int = Field(sa_column=_points())
+    points: int = Field(sa_column=_number())
 
 
 class Refund(Base, table=True):
@@ -111,7 +112,7 @@ class Refund(Base, table=True):
     refund_id: UUID = Field(primary_key=True)
     purchase_id: UUID
     customer_id: UUID
-    amount: int = Field(sa_column=_points())
-    purchase_amount: int = Field(sa_column=_points())
+    amount: int = Field(sa_column=_number())
+    purchase_amount: int = Field(sa_column=_number())
     occurred_at: datetime = Field(sa_column=_moment())
     event_id: UUID

@@ -40,6 +40,7 @@ CREATE TABLE transfers (
     event_id        uuid,                 -- the event that led here
     occurred_at     timestamptz NOT NULL, -- when it happened in the world
     posted_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    posted_in       bigint NOT NULL DEFAULT pg_current_xact_id()::text::bigint,  -- the database transaction
     reverses        uuid REFERENCES transfers,
     reversed_before bigint,
     idempotency_key text NOT NULL UNIQUE,
@@ -103,29 +104,39 @@ CREATE TRIGGER never_removed BEFORE DELETE OR TRUNCATE ON lots
 CREATE TRIGGER never_removed BEFORE DELETE OR TRUNCATE ON accounts
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
--- At commit every transfer that was written, or got an entry, must have entries that sum to zero, with as
--- many points on the positive side as the transfer says. There are no foreign keys on entries and lots: they
--- would have every posting share a lock on the issuer's row. This trigger and the audit stand in for them.
+-- Entries are written in the database transaction that writes their transfer, and never later. (There are no
+-- foreign keys on entries and lots: they would have every posting share a lock on the issuer's row.)
+CREATE FUNCTION refuse_stray_entries() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    stray uuid;
+BEGIN
+    SELECT e.transfer_id INTO stray FROM added AS e LEFT JOIN transfers AS t ON t.id = e.transfer_id
+     WHERE t.posted_in IS DISTINCT FROM pg_current_xact_id()::text::bigint LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'an entry of transfer % is refused: entries are written together with their transfer', stray
+            USING ERRCODE = 'restrict_violation', HINT = 'Post a reversal or an adjustment instead.';
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER only_with_their_transfer AFTER INSERT ON entries REFERENCING NEW TABLE AS added
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_stray_entries();
+
+-- At commit the entries of every transfer that was written must sum to zero, with as many points on the
+-- positive side as the transfer says.
 CREATE FUNCTION refuse_unbalanced() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-    checked uuid;
-    moved bigint;
     total bigint;
     given bigint;
 BEGIN
-    IF TG_TABLE_NAME = 'transfers' THEN checked := NEW.id; ELSE checked := NEW.transfer_id; END IF;
-    SELECT sum(e.points), sum(greatest(e.points, 0)), (SELECT t.points FROM transfers AS t WHERE t.id = checked)
-      INTO total, given, moved
-      FROM entries AS e WHERE e.transfer_id = checked;
-    IF total IS DISTINCT FROM 0 OR given IS DISTINCT FROM moved THEN
+    SELECT sum(points), sum(greatest(points, 0)) INTO total, given FROM entries WHERE transfer_id = NEW.id;
+    IF total IS DISTINCT FROM 0 OR given IS DISTINCT FROM NEW.points THEN
         RAISE EXCEPTION 'transfer % of % points is refused: its entries give % and sum to %',
-            checked, coalesce(moved, 0), coalesce(given, 0), coalesce(total, 0)
+            NEW.id, NEW.points, coalesce(given, 0), coalesce(total, 0)
             USING ERRCODE = 'check_violation', HINT = 'The entries of a transfer sum to zero.';
     END IF;
     RETURN NULL;
 END $$;
 
 CREATE CONSTRAINT TRIGGER entries_sum_to_zero AFTER INSERT ON transfers DEFERRABLE INITIALLY DEFERRED
-    FOR EACH ROW EXECUTE FUNCTION refuse_unbalanced();
-CREATE CONSTRAINT TRIGGER entries_sum_to_zero AFTER INSERT ON entries DEFERRABLE INITIALLY DEFERRED
     FOR EACH ROW EXECUTE FUNCTION refuse_unbalanced();
