@@ -3,6 +3,7 @@
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,7 +13,7 @@ from fastapi import FastAPI
 from gateway.app import create_app
 from gateway.settings import GatewaySettings
 from tests.conftest import MakeDatabase
-from tests.gateway.edge.doors import OPERATOR, WEBHOOK_KEY, caller
+from tests.gateway.edge.doors import OPERATOR, PATHS, WEBHOOK_KEY, caller, document
 
 StartGateway = Callable[..., Awaitable[FastAPI]]
 
@@ -52,3 +53,9 @@ def unused_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    """A published document with some routes of the profile service."""
+    return document(tmp_path / "published", PATHS)

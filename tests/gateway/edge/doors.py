@@ -10,13 +10,39 @@ from typing import Any
 import httpx
 import uvicorn
 from fastapi import FastAPI
-from starlette.types import ASGIApp
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tests.support.apps import eventually
 
 OPERATOR = "operator-key-of-the-tests"
 WEBHOOK_KEY = "a-webhook-key-that-only-the-tests-know-012345"
 Connection = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+PATHS: dict[str, dict[str, Any]] = {
+    "/v1/customers": {"get": ["customers:read"], "post": ["customers:write"]},
+    "/v1/customers/{id}": {"get": ["customers:read"], "put": ["customers:write"]},
+    "/v1/purchases:batch": {"post": ["purchases:write"]},
+}
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers with what it was asked."""
+    request = Request(scope, receive)
+    body = await request.body()
+    seen = {
+        "method": scope["method"],
+        "path": scope["path"],
+        "raw_path": scope["raw_path"].decode(),
+        "query": scope["query_string"].decode(),
+        "headers": {name.decode(): value.decode("latin-1") for name, value in scope["headers"]},
+        "body": len(body),
+        "beginning": body[:100].decode("latin-1"),
+    }
+    headers = {"ETag": '"v1"', "Connection": "close, X-Hop", "X-Hop": "1", "Set-Cookie": "a=b", "X-Kept": "1"}
+    await JSONResponse(seen, headers=headers)(scope, receive, send)
 
 
 def document(folder: Path, paths: dict[str, dict[str, Any]]) -> Path:
