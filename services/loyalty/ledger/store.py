@@ -17,7 +17,6 @@ from shared.telemetry import current_traceparent
 # Run by the revisions that bring or change them, in this order.
 FUNCTIONS = tuple(Path(__file__).with_name(name) for name in ("post.sql", "post_earnings.sql"))
 
-ISSUER = ("issuer", UUID(int=0))  # the house's accounts have no owner
 MAX_POINTS = 2**53 - 1  # a balance that every JSON reader tells exactly
 
 Connection: TypeAlias = asyncpg.Connection | asyncpg.Pool
@@ -64,10 +63,21 @@ class Earning:
     expires_at: datetime | None
 
 
-_POST = """
-    SELECT outcome, transfer_id, points, balance
-      FROM post_transfer($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,
-                         coalesce($15::timestamptz, 'infinity'), $16, $17, $18, $19)
+# post_transfer for each way that points move. $1 to $9: what `_why` gives.
+_EARN = """
+    SELECT outcome, transfer_id, points, balance FROM post_transfer(
+        $10, 'issuer', '00000000-0000-0000-0000-000000000000', 'member', $11, $12,
+        $1, $2, $3, $4, $5, $6, $7, $8, coalesce($13::timestamptz, 'infinity'), $14, p_traceparent => $9)
+"""
+_SPEND = """
+    SELECT outcome, transfer_id, points, balance FROM post_transfer(
+        $10, 'member', $11, 'issuer', '00000000-0000-0000-0000-000000000000', $12,
+        $1, $2, $3, $4, $5, $6, $7, $8, p_traceparent => $9)
+"""
+_REVERSE = """
+    SELECT outcome, transfer_id, points, balance FROM post_transfer(
+        NULL, NULL, NULL, NULL, NULL, $10, $1, $2, $3, $4, $5, $6, $7, $8,
+        p_reverses => $11, p_at_most => $12, p_traceparent => $9)
 """
 _POST_EARNINGS = "SELECT posted_key FROM post_earnings($1::jsonb, $2, $3, $4) WHERE outcome = 'too-many'"
 
@@ -88,18 +98,8 @@ async def earn(
     Raises:
         TooManyPoints, IdempotencyKeyReused: nothing was changed.
     """
-    found = await _post(
-        connection,
-        cause,
-        key,
-        kind=kind,
-        giver=ISSUER,
-        receiver=("member", customer_id),
-        points=points,
-        expires_at=expires_at,
-        cost_per_point=cost_per_point,
-    )
-    return _accepted(found)
+    earned = (kind, customer_id, points, expires_at, cost_per_point)
+    return _accepted(await connection.fetchrow(_EARN, *_why(cause, key), *earned))
 
 
 async def spend(
@@ -116,9 +116,7 @@ async def spend(
     Raises:
         InsufficientPoints, UnknownMember, IdempotencyKeyReused: nothing was changed.
     """
-    giver = ("member", customer_id)
-    found = await _post(connection, cause, key, kind=kind, giver=giver, receiver=ISSUER, points=points)
-    return _accepted(found)
+    return _accepted(await connection.fetchrow(_SPEND, *_why(cause, key), kind, customer_id, points))
 
 
 async def reverse(connection: Connection, transfer_id: UUID, cause: Cause, key: Key) -> Posted:
@@ -127,14 +125,14 @@ async def reverse(connection: Connection, transfer_id: UUID, cause: Cause, key: 
     Raises:
         UnknownTransfer, AlreadyReversed, NotReversible, InsufficientPoints, IdempotencyKeyReused.
     """
-    return _accepted(await _post(connection, cause, key, reverses=transfer_id))
+    return _accepted(await connection.fetchrow(_REVERSE, *_why(cause, key), None, transfer_id, False))
 
 
 async def take_back(
     connection: Connection, transfer_id: UUID, points: int, cause: Cause, key: Key
 ) -> Posted | None:
     """Reverse up to `points` of an earning, within the member's balance; None when the balance is empty."""
-    found = await _post(connection, cause, key, points=points, reverses=transfer_id, at_most=True)
+    found = await connection.fetchrow(_REVERSE, *_why(cause, key), points, transfer_id, True)
     return None if found["outcome"] == "nothing" else _accepted(found)
 
 
@@ -170,26 +168,8 @@ async def lock_members(connection: Connection, customer_ids: Sequence[UUID]) -> 
     await connection.execute("SELECT lock_members($1)", sorted(set(customer_ids)))
 
 
-async def _post(
-    connection: Connection,
-    cause: Cause,
-    key: Key,
-    *,
-    kind: str | None = None,
-    giver: tuple[str | None, UUID | None] = (None, None),
-    receiver: tuple[str | None, UUID | None] = (None, None),
-    points: int | None = None,
-    expires_at: datetime | None = None,
-    cost_per_point: Decimal = Decimal(0),
-    reverses: UUID | None = None,
-    at_most: bool = False,
-) -> asyncpg.Record:
-    return await connection.fetchrow(
-        _POST,
-        kind,
-        *giver,
-        *receiver,
-        points,
+def _why(cause: Cause, key: Key) -> tuple[Any, ...]:
+    return (
         cause.reason,
         cause.actor,
         cause.occurred_at,
@@ -198,10 +178,6 @@ async def _post(
         cause.rule,
         cause.arithmetic,
         cause.event_id,
-        expires_at,
-        cost_per_point,
-        reverses,
-        at_most,
         current_traceparent(),
     )
 
