@@ -66,9 +66,8 @@ def create_service_app(
     app.state.verifier = TokenVerifier(settings.internal_secret.get_secret_value())
     install_problem_handlers(app)
     app.add_middleware(RequestContext, service=settings.name, body_limit_bytes=settings.body_limit_bytes)
-    app.include_router(health_router())
-    app.include_router(internal_router(section))
-    for router in routers:
+    # A route is found by trying one after the other, so what callers ask for most comes first.
+    for router in (*routers, health_router(), internal_router(section)):
         app.include_router(router)
     return app
 
