@@ -129,15 +129,15 @@ class Consumer:
             connection = await raw(session)
             rows = await connection.fetch(_CLAIM_IDS, [event.id for event in events], self.group)
             fresh = {row["event_id"] for row in rows}
-            todo = []
+            unseen = []
             for event in events:
                 if event.id in fresh:
                     fresh.discard(event.id)
-                    todo.append(event)
-            if todo:
-                await self._react(session, todo)
-        EVENTS_HANDLED.labels(self.group, "done").inc(len(todo))
-        EVENTS_HANDLED.labels(self.group, "repeated").inc(len(events) - len(todo))
+                    unseen.append(event)
+            if unseen:
+                await self._react(session, unseen)
+        EVENTS_HANDLED.labels(self.group, "done").inc(len(unseen))
+        EVENTS_HANDLED.labels(self.group, "repeated").inc(len(events) - len(unseen))
 
     async def _react(self, session: Any, events: list[Event[EventData]]) -> None:
         token = TRACEPARENT.set(None)

@@ -30,12 +30,12 @@ def test_what_was_accepted_takes_effect_exactly_once(tmp_path: Path) -> None:
     rabbit.start()
     try:
         with System(tmp_path / "system", rabbit.url) as system:
-            asyncio.run(_run(system, Faults(system, rabbit, random.Random(seed), []), seed))
+            asyncio.run(_check_exactly_once(system, Faults(system, rabbit, random.Random(seed), []), seed))
     finally:
         rabbit.stop()
 
 
-async def _run(system: System, faults: Faults, seed: int) -> None:
+async def _check_exactly_once(system: System, faults: Faults, seed: int) -> None:
     load = Load(system, customers=CUSTOMERS, rate=RATE, seed=seed)
     await load.prepare()
     killing = asyncio.create_task(faults.run(FAULTS, EVERY_S))

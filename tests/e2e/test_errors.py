@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.processes, pytest.mark.broker]
 JSON = {"content-type": "application/json"}
 
 
-def is_problem(answer: httpx.Response, status: int, slug: str) -> None:
+def assert_problem(answer: httpx.Response, status: int, slug: str) -> None:
     """The answer is a whole problem document of this kind."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
@@ -27,26 +27,26 @@ def is_problem(answer: httpx.Response, status: int, slug: str) -> None:
 
 
 async def test_400_a_body_that_is_not_json_and_a_foreign_cursor(client: httpx.AsyncClient) -> None:
-    is_problem(await client.post("/v1/customers", content=b"{", headers=JSON), 400, "malformed")
-    is_problem(await client.get("/v1/customers", params={"cursor": "nonsense"}), 400, "invalid-cursor")
+    assert_problem(await client.post("/v1/customers", content=b"{", headers=JSON), 400, "malformed")
+    assert_problem(await client.get("/v1/customers", params={"cursor": "nonsense"}), 400, "invalid-cursor")
 
 
 async def test_401_and_403_without_a_key_and_without_the_scope(
     system: System, client: httpx.AsyncClient
 ) -> None:
     async with httpx.AsyncClient(base_url=system.url) as nobody:
-        is_problem(await nobody.get("/v1/customers"), 401, "unauthenticated")
+        assert_problem(await nobody.get("/v1/customers"), 401, "unauthenticated")
     made = await client.post("/v1/admin/keys", json={"name": "reader", "role": "frontend"})
     async with system.client(made.json()["key"]) as reader:
-        is_problem(await reader.get("/v1/admin/dead-letters"), 403, "forbidden")
+        assert_problem(await reader.get("/v1/admin/dead-letters"), 403, "forbidden")
 
 
 async def test_404_for_unknown_things_and_paths_and_405_with_allow(client: httpx.AsyncClient) -> None:
-    is_problem(await client.get(f"/v1/customers/{uuid4()}"), 404, "no-such-customer")
-    is_problem(await client.get(f"/v1/customers/{uuid4()}/360"), 404, "not-found")
-    is_problem(await client.get("/v1/nothing-here"), 404, "not-found")
+    assert_problem(await client.get(f"/v1/customers/{uuid4()}"), 404, "no-such-customer")
+    assert_problem(await client.get(f"/v1/customers/{uuid4()}/360"), 404, "not-found")
+    assert_problem(await client.get("/v1/nothing-here"), 404, "not-found")
     wrong = await client.put("/v1/customers", json={})
-    is_problem(wrong, 405, "method-not-allowed")
+    assert_problem(wrong, 405, "method-not-allowed")
     assert "POST" in wrong.headers["allow"]
 
 
@@ -61,29 +61,29 @@ async def test_409_for_an_identity_that_another_customer_has(client: httpx.Async
 async def test_412_and_428_for_a_stale_and_a_missing_precondition(client: httpx.AsyncClient) -> None:
     made = await client.post("/v1/customers", json={"name": "李雷"})
     path, etag = f"/v1/customers/{made.json()['id']}", made.headers["etag"]
-    is_problem(await client.patch(path, json={"name": "x"}), 428, "precondition-required")
+    assert_problem(await client.patch(path, json={"name": "x"}), 428, "precondition-required")
     assert (await client.patch(path, json={"name": "x"}, headers={"If-Match": etag})).status_code == 200
-    is_problem(await client.patch(path, json={"name": "y"}, headers={"If-Match": etag}), 412, "stale")
+    assert_problem(await client.patch(path, json={"name": "y"}, headers={"If-Match": etag}), 412, "stale")
     redeem = f"/v1/loyalty/{made.json()['id']}/redemptions"
-    is_problem(await client.post(redeem, json={"points": 1, "reason": "x"}), 428, "precondition-required")
+    assert_problem(await client.post(redeem, json={"points": 1, "reason": "x"}), 428, "precondition-required")
 
 
 async def test_422_names_the_fields(client: httpx.AsyncClient) -> None:
     answer = await client.post("/v1/customers", json={"nmae": "x", "name": 5})
-    is_problem(answer, 422, "invalid")
+    assert_problem(answer, 422, "invalid")
     assert {error["pointer"] for error in answer.json()["errors"]} == {"/nmae", "/name"}
     answer = await client.post("/v1/customers", json={"email": "not an address"})
     assert answer.status_code == 422
     assert [error["pointer"] for error in answer.json()["errors"]] == ["/email"]
     assert "not an address" not in answer.text
     bad_id = await client.get("/v1/customers/not-a-uuid")
-    is_problem(bad_id, 422, "invalid")
-    is_problem(await client.get("/v1/customers", params={"limit": 0}), 422, "invalid")
+    assert_problem(bad_id, 422, "invalid")
+    assert_problem(await client.get("/v1/customers", params={"limit": 0}), 422, "invalid")
 
 
 async def test_413_for_a_body_beyond_the_limit(client: httpx.AsyncClient) -> None:
     huge = b'{"items": ["' + b"x" * 9_000_000 + b'"]}'
-    is_problem(await client.post("/v1/purchases:batch", content=huge, headers=JSON), 413, "too-large")
+    assert_problem(await client.post("/v1/purchases:batch", content=huge, headers=JSON), 413, "too-large")
 
 
 async def test_503_with_retry_after_while_a_service_is_away(
@@ -98,7 +98,7 @@ async def test_503_with_retry_after_while_a_service_is_away(
         if refused is None:
             os.kill(system.processes().get("scoring", {"pid": os.getpid()})["pid"], 0)
     assert refused is not None, "the service was never seen away"
-    is_problem(refused, 503, "unavailable")
+    assert_problem(refused, 503, "unavailable")
     assert int(refused.headers["retry-after"]) >= 1
     deadline = time.monotonic() + 30
     while (await client.get("/v1/models")).status_code != 200:
