@@ -45,6 +45,8 @@ _SHOWN: dict[str, tuple[str, ...]] = {
     "points.earned": _POINTS,
     "points.redeemed": _POINTS,
     "points.reversed": _POINTS,
+    "reward.redeemed": ("redemption_id", "reward_id", "reward", "kind", "quantity", "points"),
+    "coupon.issued": ("campaign_id", "campaign", "ends_at"),
     "score.updated": ("model_version", "as_of", "values", "reasons"),
 }
 # Types whose `occurred_at` is the time of what the line tells; for the others it is the event's own time
@@ -59,6 +61,8 @@ _TIMED = {
     "points.earned",
     "points.redeemed",
     "points.reversed",
+    "reward.redeemed",
+    "coupon.issued",
 }
 
 

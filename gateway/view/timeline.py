@@ -108,6 +108,8 @@ reactions = Reactions("gateway.timeline")
     loyalty.PointsEarned,
     loyalty.PointsRedeemed,
     loyalty.PointsReversed,
+    loyalty.RewardRedeemed,
+    loyalty.CouponIssued,
     scoring.ScoreUpdated,
 )
 async def write_lines(session: AsyncSession, events: list[Event[EventData]]) -> None:

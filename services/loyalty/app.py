@@ -6,6 +6,7 @@ from services.loyalty.earning.routes import router as earning
 from services.loyalty.ledger.routes import router as ledger
 from services.loyalty.reactions import make_reactions
 from services.loyalty.rewards.routes import router as rewards
+from services.loyalty.rewards.spending import router as spending
 from services.loyalty.section import SECTION
 from services.loyalty.settings import LoyaltySettings
 from shared.messaging.bus import Bus
@@ -18,7 +19,7 @@ def create_app(settings: LoyaltySettings | None = None, bus: Bus | None = None) 
     return create_service_app(
         settings,
         title="Customer 360: loyalty",
-        routers=[rewards, ledger, earning],  # the hot path is looked for first
+        routers=[spending, rewards, ledger, earning],  # the hot path is looked for first
         reactions=[make_reactions(settings)],
         section=SECTION,
         bus=bus,

@@ -5,6 +5,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from sqlalchemy import BigInteger, Column, DateTime, Enum, LargeBinary, Numeric, Text, UniqueConstraint
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
@@ -17,8 +18,8 @@ class Base(SQLModel, registry=registry()):
     """Loyalty's own registry, so that its tables never meet another service's."""
 
 
-def _moment() -> Column[datetime]:
-    return Column(DateTime(timezone=True), nullable=False)
+def _moment(*, nullable: bool = False) -> Column[datetime]:
+    return Column(DateTime(timezone=True), nullable=nullable)
 
 
 def _number(*, nullable: bool = False) -> Column[int]:
@@ -27,6 +28,10 @@ def _number(*, nullable: bool = False) -> Column[int]:
 
 def _text(*, nullable: bool = False) -> Column[str]:
     return Column(Text, nullable=nullable)
+
+
+def _rate() -> Column[Decimal]:
+    return Column(Numeric(18, 6), nullable=False)
 
 
 class Account(Base, table=True):
@@ -116,3 +121,135 @@ class Refund(Base, table=True):
     purchase_amount: int = Field(sa_column=_number())
     occurred_at: datetime = Field(sa_column=_moment())
     event_id: UUID
+
+
+class LoyaltyPartner(Base, table=True):
+    """Who issues our points for its own units, and takes our points for them."""
+
+    __tablename__ = "loyalty_partners"
+
+    id: UUID = Field(primary_key=True)
+    name: str = Field(sa_column=Column(Text, nullable=False, unique=True))
+    callers: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
+    unit: str = Field(sa_column=_text())
+    points_per_unit: Decimal = Field(sa_column=_rate())
+    units_per_point: Decimal = Field(sa_column=_rate())
+    issued_price: Decimal = Field(sa_column=_rate())
+    accepted_price: Decimal = Field(sa_column=_rate())
+    active: bool = True
+    version: int = Field(default=1, sa_column=_number())
+    created_at: datetime = Field(sa_column=_moment())
+
+
+class PartnerExchange(Base, table=True):
+    """The partner's side of a transfer: its own units, and the rate at that time."""
+
+    __tablename__ = "partner_exchanges"
+
+    transfer_id: UUID = Field(primary_key=True)
+    partner_id: UUID = Field(foreign_key="loyalty_partners.id")
+    units: int = Field(sa_column=_number())
+    rate: Decimal = Field(sa_column=_rate())
+
+
+class Reward(Base, table=True):
+    """What points are spent on; `taken` of `stock` pieces are redeemed."""
+
+    __tablename__ = "rewards"
+
+    id: UUID = Field(primary_key=True)
+    kind: str = Field(sa_column=_text())
+    name: str = Field(sa_column=_text())
+    description: str = Field(sa_column=_text())
+    points: int = Field(sa_column=_number())
+    tier_points: dict[str, int] = Field(sa_column=Column(JSONB, nullable=False))
+    cost: int = Field(sa_column=_number())
+    stock: int | None = Field(default=None, sa_column=_number(nullable=True))
+    taken: int = Field(default=0, sa_column=_number())
+    limit_per_customer: int | None = Field(default=None, sa_column=_number(nullable=True))
+    starts_at: datetime = Field(sa_column=_moment())
+    ends_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))
+    partner_id: UUID | None = None
+    retired_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))
+    version: int = Field(default=1, sa_column=_number())
+
+
+class RewardRedemption(Base, table=True):
+    """A reward that a customer took, and may have given back."""
+
+    __tablename__ = "reward_redemptions"
+
+    id: UUID = Field(primary_key=True)
+    reward_id: UUID = Field(foreign_key="rewards.id")
+    customer_id: UUID
+    quantity: int = Field(sa_column=_number())
+    points: int = Field(sa_column=_number())
+    transfer_id: UUID = Field(unique=True)
+    redeemed_at: datetime = Field(sa_column=_moment())
+    cancelled_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))
+    cancel_reason: str | None = Field(default=None, sa_column=_text(nullable=True))
+    cancel_transfer_id: UUID | None = None
+
+
+class CouponCampaign(Base, table=True):
+    """What its coupons take off, and under which terms: `percent` or `amount`."""
+
+    __tablename__ = "coupon_campaigns"
+
+    id: UUID = Field(primary_key=True)
+    name: str = Field(sa_column=_text())
+    percent: Decimal | None = Field(default=None, sa_column=Column(Numeric(5, 2), nullable=True))
+    amount: int | None = Field(default=None, sa_column=_number(nullable=True))
+    currency: str | None = Field(default=None, sa_column=_text(nullable=True))
+    minimum_spend: int = Field(sa_column=_number())
+    most_off: int | None = Field(default=None, sa_column=_number(nullable=True))
+    combinable: bool
+    uses_per_code: int | None = Field(default=None, sa_column=_number(nullable=True))
+    uses_per_customer: int | None = Field(default=None, sa_column=_number(nullable=True))
+    starts_at: datetime = Field(sa_column=_moment())
+    ends_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))
+    version: int = Field(default=1, sa_column=_number())
+
+
+class Coupon(Base, table=True):
+    """One code; with a `customer_id` it is that customer's alone."""
+
+    __tablename__ = "coupons"
+
+    code: str = Field(sa_column=Column(Text, primary_key=True))
+    campaign_id: UUID = Field(foreign_key="coupon_campaigns.id")
+    issue_id: UUID | None = None
+    customer_id: UUID | None = None
+    used: int = Field(default=0, sa_column=_number())
+    issued_at: datetime = Field(sa_column=_moment())
+    cancelled_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))
+
+
+class CouponUse(Base, table=True):
+    """A coupon redeemed on a basket, the caller's `reference`; released when the basket came to nothing."""
+
+    __tablename__ = "coupon_uses"
+
+    id: UUID = Field(primary_key=True)
+    code: str = Field(sa_column=_text())
+    campaign_id: UUID
+    customer_id: UUID
+    reference: str = Field(sa_column=_text())
+    currency: str = Field(sa_column=_text())
+    basket: int = Field(sa_column=_number())
+    discount: int = Field(sa_column=_number())
+    redeemed_at: datetime = Field(sa_column=_moment())
+    released_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))
+
+
+class CouponIssue(Base, table=True):
+    """Codes that are made in bulk: how many are wanted, how many are there."""
+
+    __tablename__ = "coupon_issues"
+
+    id: UUID = Field(primary_key=True)
+    campaign_id: UUID = Field(foreign_key="coupon_campaigns.id")
+    wanted: int = Field(sa_column=_number())
+    issued: int = Field(default=0, sa_column=_number())
+    created_at: datetime = Field(sa_column=_moment())
+    finished_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))

@@ -37,6 +37,8 @@ SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {
         "points.earned",
         "points.redeemed",
         "points.reversed",
+        "reward.redeemed",
+        "coupon.issued",
         "score.updated",
     ),
 }

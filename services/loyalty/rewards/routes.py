@@ -1,107 +1,171 @@
-"""Spending points, over HTTP: the hot path, one statement from the request to the answer.
+"""The catalogue of rewards over HTTP, and taking one. Spending points without a reward is in spending.py."""
 
-It is described like every other route and runs without FastAPI's work per request, which would take longer
-than the posting: the endpoint itself reads the caller, the key and the body, with the same rules.
-"""
-
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
-from pydantic import ValidationError
+from fastapi import APIRouter, Query, Request
+from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.responses import Response
 
-from services.loyalty.ledger import store as ledger
-from services.loyalty.ledger.answers import posted
-from services.loyalty.ledger.schemas import PostedOut
-from services.loyalty.ledger.store import Cause, Key
-from services.loyalty.rewards.schemas import RedemptionIn
-from shared.clock import utc_now
-from shared.problems import FieldError, Invalid, PreconditionRequired
-from shared.web.dependencies import wake
-from shared.web.idempotency import MAX_KEY, input_hash
-from shared.web.security import authorize, scope
-
-SCOPE = "loyalty:write"
-_DESCRIBED: dict[str, Any] = {
-    "parameters": [
-        {
-            "name": "customer_id",
-            "in": "path",
-            "required": True,
-            "schema": {"type": "string", "format": "uuid"},
-        },
-        {
-            "name": "Idempotency-Key",
-            "in": "header",
-            "required": True,
-            "description": "Names this request; a repeat gets its answer.",
-            "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY},
-        },
-    ],
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": RedemptionIn.model_json_schema()}},
-    },
-}
-
-
-class PlainRoute(APIRoute):
-    """The endpoint takes the request and gives the response; dependencies are documentation."""
-
-    def get_route_handler(self) -> Any:
-        return self.endpoint
-
-
-router = APIRouter(tags=["loyalty"], route_class=PlainRoute)
-
-
-@router.post(
-    "/v1/loyalty/{customer_id}/redemptions",
-    status_code=201,
-    response_model=PostedOut,
-    dependencies=[scope(SCOPE)],
-    openapi_extra=_DESCRIBED,
+from services.loyalty.rewards import service, store
+from services.loyalty.rewards.schemas import (
+    CancelIn,
+    RewardIn,
+    RewardOut,
+    RewardRedemptionIn,
+    RewardRedemptionOut,
 )
-async def redeem(request: Request) -> Response:
-    """Spend points, those that expire soonest first. Too few: 409, and nothing is changed."""
-    caller = authorize(request, [SCOPE])
-    customer_id = _customer(request)
-    key = _key(request)
-    body = _body(await request.body())
-    answer = await ledger.spend(
-        request.app.state.database.pool,
-        customer_id,
-        body.points,
-        Cause(body.reason, caller.id, utc_now()),
-        Key(f"api {caller.id} {key}", input_hash(request.scope["path"], body)),
-    )
-    if not answer.replayed:
-        wake(request)
-    return posted(answer)
+from services.loyalty.tables import LoyaltyPartner, Reward
+from shared.clock import utc_now
+from shared.ids import new_id
+from shared.problems import FieldError, Forbidden, Invalid
+from shared.web.dependencies import Session
+from shared.web.etag import IfMatch, require_version, set_etag, tag
+from shared.web.idempotency import IdempotencyKey, idempotent
+from shared.web.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, encode_cursor
+from shared.web.security import Caller, scope
+
+router = APIRouter(tags=["rewards"])
+
+Reader = Annotated[Caller, scope("loyalty:read")]
+Writer = Annotated[Caller, scope("loyalty:write")]
+ADMIN = [scope("admin")]
+REDEEMED: dict[str, Any] = {"status_code": 201, "response_model": RewardRedemptionOut}
 
 
-def _customer(request: Request) -> UUID:
-    try:
-        return UUID(request.path_params["customer_id"])
-    except ValueError as error:
-        raise Invalid(errors=[FieldError("path:customer_id", "This is not a UUID.")]) from error
+@router.get("/v1/rewards")
+async def list_rewards(
+    *,
+    session: Session,
+    caller: Reader,
+    every: Annotated[bool, Query(alias="all", description="For admins: those not on offer too.")] = False,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> Page[RewardOut]:
+    """What is on offer now, also what has run out: `left` says how many pieces there are."""
+    if every and not caller.may("admin"):
+        raise Forbidden("Rewards that are not on offer need the scope admin.")
+    after = decode_cursor(cursor, UUID)[0] if cursor else None
+    found = await store.page(session, on_at=None if every else utc_now(), after=after, limit=limit + 1)
+    more = encode_cursor(found[limit - 1].id) if len(found) > limit else None
+    return Page(items=[RewardOut.model_validate(reward) for reward in found[:limit]], next_cursor=more)
 
 
-def _key(request: Request) -> str:
-    key = request.headers.get("idempotency-key")
-    if not key:
-        raise PreconditionRequired("Send an Idempotency-Key header: any text that names this request.")
-    if len(key) > MAX_KEY:
-        raise Invalid(errors=[FieldError("header:idempotency-key", f"At most {MAX_KEY} characters.")])
-    return key
+@router.post("/v1/rewards", status_code=201, response_model=RewardOut, dependencies=ADMIN)
+async def make_reward(body: RewardIn, session: Session, request: Request, key: IdempotencyKey) -> Response:
+    """Put a reward into the catalogue."""
+
+    async def run() -> tuple[int, RewardOut, dict[str, str]]:
+        reward = Reward(id=new_id(), **_columns(body, utc_now()))
+        await _check(session, body, reward)
+        session.add(reward)
+        await session.flush()
+        headers = {"Location": f"/v1/rewards/{reward.id}", "ETag": tag(reward.version)}
+        return 201, RewardOut.model_validate(reward), headers
+
+    return await idempotent(session, request, key, body, run)
 
 
-def _body(content: bytes) -> RedemptionIn:
-    try:
-        return RedemptionIn.model_validate_json(content or b"{}")
-    except ValidationError as error:
-        found = [{**each, "loc": ("body", *each["loc"])} for each in error.errors(include_url=False)]
-        raise RequestValidationError(found) from error
+@router.get("/v1/rewards/{reward_id}", dependencies=[scope("loyalty:read")])
+async def read_reward(reward_id: UUID, session: Session, response: Response) -> RewardOut:
+    """One reward, with the ETag that a change needs."""
+    reward = await session.get(Reward, reward_id)
+    if reward is None:
+        raise store.UnknownReward
+    set_etag(response, reward.version)
+    return RewardOut.model_validate(reward)
+
+
+@router.put("/v1/rewards/{reward_id}", dependencies=ADMIN)
+async def change_reward(
+    reward_id: UUID, body: RewardIn, session: Session, response: Response, if_match: IfMatch
+) -> RewardOut:
+    """Replace a reward's terms. What was redeemed stays as it was."""
+    reward = await store.locked(session, reward_id)
+    require_version(reward.version, if_match)
+    await _check(session, body, reward)
+    for name, value in _columns(body, reward.starts_at).items():
+        setattr(reward, name, value)
+    reward.version += 1
+    set_etag(response, reward.version)
+    return RewardOut.model_validate(reward)
+
+
+@router.delete("/v1/rewards/{reward_id}", status_code=204, dependencies=ADMIN)
+async def retire_reward(reward_id: UUID, session: Session, if_match: IfMatch) -> None:
+    """Take a reward off the catalogue. Its redemptions stay, and can still be cancelled."""
+    reward = await store.locked(session, reward_id)
+    require_version(reward.version, if_match)
+    if reward.retired_at is None:
+        reward.retired_at = utc_now()
+        reward.version += 1
+
+
+@router.post("/v1/rewards/{reward_id}/redemptions", **REDEEMED)
+async def redeem_reward(
+    *,
+    reward_id: UUID,
+    body: RewardRedemptionIn,
+    session: Session,
+    request: Request,
+    caller: Writer,
+    key: IdempotencyKey,
+) -> Response:
+    """Take a reward: its pieces and the points go together. 409 says what is missing."""
+
+    async def run() -> tuple[int, RewardRedemptionOut]:
+        found = await service.redeem(session, reward_id, body, actor=caller.id, now=utc_now())
+        return 201, RewardRedemptionOut.model_validate(found)
+
+    return await idempotent(session, request, key, body, run)
+
+
+@router.post("/v1/redemptions/{redemption_id}/cancel", **REDEEMED | {"status_code": 200})
+async def cancel_redemption(
+    *,
+    redemption_id: UUID,
+    session: Session,
+    request: Request,
+    caller: Writer,
+    key: IdempotencyKey,
+    body: CancelIn | None = None,
+) -> Response:
+    """Give a reward back, once: points return to the lots they came from, pieces to the stock."""
+    wanted = body or CancelIn()
+
+    async def run() -> tuple[int, RewardRedemptionOut]:
+        found = await service.cancel(session, redemption_id, wanted, actor=caller.id, now=utc_now())
+        return 200, RewardRedemptionOut.model_validate(found)
+
+    return await idempotent(session, request, key, wanted, run)
+
+
+@router.get("/v1/loyalty/{customer_id}/redemptions", dependencies=[scope("loyalty:read")])
+async def list_redemptions(
+    customer_id: UUID, session: Session, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+) -> Page[RewardRedemptionOut]:
+    """The rewards that a customer took, newest first."""
+    before = decode_cursor(cursor, UUID)[0] if cursor else None
+    found = await store.redemptions_of(session, customer_id, before=before, limit=limit + 1)
+    more = encode_cursor(found[limit - 1].id) if len(found) > limit else None
+    return Page(items=[RewardRedemptionOut.model_validate(each) for each in found[:limit]], next_cursor=more)
+
+
+def _columns(body: RewardIn, starts_at: datetime) -> dict[str, Any]:
+    return body.model_dump() | {"starts_at": body.starts_at or starts_at}
+
+
+async def _check(session: AsyncSession, body: RewardIn, reward: Reward) -> None:
+    """What the fields must be to one another, and to what was taken before."""
+    errors = []
+    if body.ends_at is not None and body.ends_at <= (body.starts_at or reward.starts_at):
+        errors.append(FieldError("/ends_at", "must come after starts_at"))
+    if body.stock is not None and body.stock < reward.taken:
+        errors.append(FieldError("/stock", f"{reward.taken} pieces are taken already"))
+    if (body.kind == "partner_offer") != (body.partner_id is not None):
+        errors.append(FieldError("/partner_id", "a partner offer names its partner, and nothing else does"))
+    elif body.partner_id is not None and await session.get(LoyaltyPartner, body.partner_id) is None:
+        errors.append(FieldError("/partner_id", "there is no such partner"))
+    if errors:
+        raise Invalid(errors=errors)

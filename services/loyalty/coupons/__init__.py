@@ -1,0 +1,1 @@
+"""Coupons: codes that take something off a basket."""

@@ -1,0 +1,16 @@
+"""What points and codes buy: rewards, coupons and the partners of the coalition."""
+
+from pathlib import Path
+
+from alembic import op
+
+from shared.migrations import run_sql_file
+
+revision = "0005"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    run_sql_file(op, Path(__file__).with_name("0005_offers.sql"))

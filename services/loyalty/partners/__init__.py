@@ -1,0 +1,1 @@
+"""Partners of the coalition: they issue and accept our points, and are cleared with month by month."""

@@ -1,0 +1,193 @@
+"""Rewards over HTTP: the catalogue, taking, giving back, and many who want the last piece."""
+
+import asyncio
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import httpx
+
+from services.loyalty.app import create_app
+from services.loyalty.rewards import service
+from services.loyalty.rewards.schemas import RewardRedemptionIn
+from services.loyalty.settings import LoyaltySettings
+from services.loyalty.tables import Reward
+from shared.clock import utc_now
+from shared.contracts import decode
+from shared.contracts.loyalty import RewardRedeemed
+from shared.database import Database
+from tests.loyalty.points import Ledger
+from tests.support.apps import client_of, running
+
+MUG_ROW: dict[str, Any] = {"kind": "goods", "name": "Mug", "points": 100}
+MUG = MUG_ROW | {"cost": 900}
+
+
+async def post(client: httpx.AsyncClient, path: str, body: Any, key: str | None = None) -> httpx.Response:
+    return await client.post(path, json=body, headers={"Idempotency-Key": key or str(uuid4())})
+
+
+async def make(client: httpx.AsyncClient, **terms: Any) -> dict[str, Any]:
+    answer = await post(client, "/v1/rewards", MUG | terms)
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+async def take(
+    client: httpx.AsyncClient, reward: dict[str, Any], customer: Any, **rest: Any
+) -> httpx.Response:
+    key = rest.pop("key", None)
+    body = {"customer_id": str(customer)} | rest
+    return await post(client, f"/v1/rewards/{reward['id']}/redemptions", body, key)
+
+
+def slug(answer: httpx.Response) -> str:
+    assert answer.headers["content-type"] == "application/problem+json", answer.text
+    return answer.json()["type"].removeprefix("/problems/")
+
+
+async def test_the_catalogue_is_kept_with_versions_and_shows_what_is_on(settings: LoyaltySettings) -> None:
+    app = create_app(settings)
+    now = utc_now()
+    async with running(app) as client, client_of(app, scopes=["loyalty:read"]) as member:
+        on = await make(client, stock=5)
+        over = await make(client, starts_at="2020-01-01T00:00:00Z", ends_at="2020-02-01T00:00:00Z")
+        later = await make(client, starts_at=(now + timedelta(days=1)).isoformat())
+
+        async def shown(who: httpx.AsyncClient, **query: Any) -> set[str]:
+            ids: set[str] = set()
+            cursor: dict[str, str] = {}
+            while True:  # two to a page
+                answer = await who.get("/v1/rewards", params={"limit": 2} | query | cursor)
+                ids |= {item["id"] for item in answer.json()["items"]}
+                if not answer.json()["next_cursor"]:
+                    return ids
+                cursor = {"cursor": answer.json()["next_cursor"]}
+
+        assert shown_now(await shown(member), on, over, later) == [True, False, False]
+        assert shown_now(await shown(client, all=True), on, over, later) == [True, True, True]
+        assert slug(await member.get("/v1/rewards", params={"all": True})) == "forbidden"
+        assert slug(await post(member, "/v1/rewards", MUG)) == "forbidden"
+
+        path = f"/v1/rewards/{on['id']}"
+        tag = (await member.get(path)).headers["ETag"]
+        assert slug(await client.put(path, json=MUG)) == "precondition-required"
+        changed = await client.put(path, json=MUG | {"points": 120}, headers={"If-Match": tag})
+        assert (changed.json()["points"], changed.json()["version"]) == (120, 2)
+        assert slug(await client.put(path, json=MUG, headers={"If-Match": tag})) == "stale"
+        gone = await client.delete(path, headers={"If-Match": changed.headers["ETag"]})
+        assert gone.status_code == 204
+        assert on["id"] not in await shown(member)
+        assert slug(await client.get(f"/v1/rewards/{uuid4()}")) == "unknown-reward"
+
+
+def shown_now(ids: set[str], *rewards: dict[str, Any]) -> list[bool]:
+    return [reward["id"] in ids for reward in rewards]
+
+
+async def test_a_reward_is_taken_and_given_back_once(client: httpx.AsyncClient, ledger: Ledger) -> None:
+    soon = utc_now() + timedelta(days=3)
+    member = await ledger.member(150, soon)
+    await ledger.earn(member, 200)
+    reward = await make(client, stock=2)
+
+    taken = await take(client, reward, member, quantity=2, key="k")
+    assert taken.status_code == 201, taken.text
+    assert (taken.json()["points"], await ledger.balance(member)) == (200, 150)
+    assert await ledger.lots(member) == [0, 150]
+    again = await take(client, reward, member, quantity=2, key="k")
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert again.json() == taken.json()
+    assert slug(await take(client, reward, member, quantity=1, key="k")) == "idempotency-key-reused"
+    assert await ledger.balance(member) == 150
+    listed = (await client.get(f"/v1/loyalty/{member}/redemptions")).json()["items"]
+    assert [item["id"] for item in listed] == [taken.json()["id"]]
+
+    path = f"/v1/redemptions/{taken.json()['id']}/cancel"
+    answers = await asyncio.gather(*(post(client, path, {"reason": "broken"}) for _ in range(10)))
+    assert Counter(answer.status_code for answer in answers) == {200: 1, 409: 9}
+    assert {slug(answer) for answer in answers if answer.status_code == 409} == {"already-cancelled"}
+    assert await ledger.balance(member) == 350
+    assert await ledger.lots(member) == [150, 200]
+    assert (await client.get(f"/v1/rewards/{reward['id']}")).json()["left"] == 2
+    await ledger.must_be_sound()
+
+
+async def test_taking_a_reward_tells_the_others(database: Database, ledger: Ledger) -> None:
+    member, now = await ledger.member(100), utc_now()
+    async with database.session() as session:
+        reward = Reward(id=uuid4(), description="", tier_points={}, cost=0, starts_at=now, **MUG_ROW)
+        session.add(reward)
+        await session.flush()
+        wanted = RewardRedemptionIn(customer_id=member)
+        redemption = await service.redeem(session, reward.id, wanted, actor="test", now=now)
+    written = await ledger.pool.fetch("SELECT envelope FROM outbox WHERE type = 'reward.redeemed'")
+    (told,) = [decode(row["envelope"]).data for row in written]
+    assert isinstance(told, RewardRedeemed)
+    assert (told.customer_id, told.transfer_id) == (member, redemption.transfer_id)
+    assert (told.reward, told.points) == ("Mug", 100)
+
+
+async def test_points_that_were_given_back_by_hand_are_not_given_twice(
+    client: httpx.AsyncClient, ledger: Ledger
+) -> None:
+    member = await ledger.member(100)
+    reward = await make(client, stock=1)
+    taken = (await take(client, reward, member)).json()
+    assert (await post(client, f"/v1/transfers/{taken['transfer_id']}/reverse", {})).status_code == 201
+    cancelled = await post(client, f"/v1/redemptions/{taken['id']}/cancel", {"restock": False})
+    assert (cancelled.status_code, cancelled.json()["cancel_transfer_id"]) == (200, None)
+    assert await ledger.balance(member) == 100
+    assert (await client.get(f"/v1/rewards/{reward['id']}")).json()["left"] == 0
+
+
+async def test_each_refusal_has_its_own_type_and_changes_nothing(
+    client: httpx.AsyncClient, ledger: Ledger
+) -> None:
+    member = await ledger.member(250)
+    scarce = await make(client, stock=1, limit_per_customer=1)
+    over = await make(client, starts_at="2020-01-01T00:00:00Z", ends_at="2020-02-01T00:00:00Z")
+    limited = await make(client, limit_per_customer=1)
+    dear = await make(client, points=2**53 - 1)
+    assert slug(await take(client, scarce, member, quantity=2)) == "out-of-stock"
+    assert slug(await take(client, over, member)) == "window-closed"
+    assert slug(await take(client, limited, member, quantity=2)) == "limit-reached"
+    assert slug(await take(client, dear, member)) == "insufficient-points"
+    assert slug(await take(client, dear, member, quantity=2)) == "too-many-points"
+    assert slug(await take(client, scarce, uuid4())) == "unknown-member"
+    assert slug(await take(client, {"id": uuid4()}, member)) == "unknown-reward"
+    assert slug(await take(client, scarce, member, quantity=0)) == "invalid"
+    assert slug(await post(client, f"/v1/redemptions/{uuid4()}/cancel", {})) == "unknown-redemption"
+    for wrong in (
+        {"points": 0},
+        {"points": 2**53},
+        {"kind": "car"},
+        {"tier_points": {"gold": 0}},
+        {"ends_at": "2020-01-01T00:00:00Z"},
+        {"stock": -1},
+        {"partner_id": str(uuid4())},
+        {"partner_id": str(uuid4()), "kind": "partner_offer"},
+    ):
+        answer = await post(client, "/v1/rewards", MUG | wrong)
+        assert slug(answer) == "invalid", wrong
+        assert answer.json()["errors"][0]["pointer"].startswith(f"/{next(iter(wrong))}")
+    assert await ledger.balance(member) == 250
+    assert (await client.get(f"/v1/rewards/{scarce['id']}")).json()["left"] == 1
+    taken = await take(client, scarce, member)
+    assert taken.status_code == 201
+    body = MUG | {"stock": 0}
+    answer = await client.put(f"/v1/rewards/{scarce['id']}", json=body, headers={"If-Match": '"v1"'})
+    assert (slug(answer), answer.json()["errors"][0]["pointer"]) == ("invalid", "/stock")
+
+
+async def test_200_at_once_for_10_pieces_take_exactly_10(client: httpx.AsyncClient, ledger: Ledger) -> None:
+    members = [await ledger.member(100) for _ in range(200)]
+    reward = await make(client, stock=10)
+    answers = await asyncio.gather(*(take(client, reward, member) for member in members))
+    assert Counter(answer.status_code for answer in answers) == {201: 10, 409: 190}
+    assert {slug(answer) for answer in answers if answer.status_code == 409} == {"out-of-stock"}
+    left = (await client.get(f"/v1/rewards/{reward['id']}")).json()
+    assert (left["taken"], left["left"]) == (10, 0)
+    assert sum([await ledger.balance(member) for member in members]) == 190 * 100
+    await ledger.must_be_sound()
