@@ -15,7 +15,7 @@ import numpy as np
 import orjson
 
 from services.scoring.facts.histories import Histories, Spending
-from services.scoring.models import bg_nbd, gamma_gamma
+from services.scoring.models import bg_nbd, gamma_gamma, purchasing
 from services.scoring.models.estimation import (
     Estimate,
     NoRepeatBuyers,
@@ -47,7 +47,7 @@ async def run(
         FitTookTooLong: it was stopped after `timeout_s`.
     """
     if isinstance(data, Histories):
-        bg_nbd.check(data, minimum_customers)
+        purchasing.check(data, minimum_customers)
     else:
         gamma_gamma.check(data, minimum_customers)
     process = await asyncio.create_subprocess_exec(

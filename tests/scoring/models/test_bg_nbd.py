@@ -8,7 +8,8 @@ from scipy.optimize import approx_fprime
 from scipy.special import hyp2f1
 
 from services.scoring.facts.histories import Histories, fold
-from services.scoring.models.bg_nbd import BgNbd, fit, log_likelihood_of, start_values
+from services.scoring.models.bg_nbd import BgNbd, fit, log_likelihood_of
+from services.scoring.models.dropout import start_values
 from services.scoring.models.estimation import (
     NoRepeatBuyers,
     NotConverged,
