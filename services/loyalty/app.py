@@ -2,6 +2,8 @@
 
 from fastapi import FastAPI
 
+from services.loyalty.coupons import service as coupon_service
+from services.loyalty.coupons.routes import router as coupons
 from services.loyalty.earning.routes import router as earning
 from services.loyalty.ledger.routes import router as ledger
 from services.loyalty.reactions import make_reactions
@@ -19,8 +21,9 @@ def create_app(settings: LoyaltySettings | None = None, bus: Bus | None = None) 
     return create_service_app(
         settings,
         title="Customer 360: loyalty",
-        routers=[spending, rewards, ledger, earning],  # the hot path is looked for first
+        routers=[spending, rewards, coupons, ledger, earning],  # the hot path is looked for first
         reactions=[make_reactions(settings)],
         section=SECTION,
+        jobs=coupon_service.JOBS,
         bus=bus,
     )

@@ -33,3 +33,10 @@ class LoyaltySettings(ServiceSettings):
 
     sign_up_points: int = Field(500, ge=0, le=10**9, description="For a new customer; 0 gives none.")
     sign_up_days: Days | None = Field(365, description="How long the sign-up points live.")
+
+    coupon_refusals_per_customer: int = Field(
+        20, ge=1, le=10**6, description="Coupons that do not hold, an hour; more are not looked at."
+    )
+    coupon_refusals_per_caller: int = Field(
+        500, ge=1, le=10**6, description="The same over all customers of one API key."
+    )

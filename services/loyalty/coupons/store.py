@@ -1,0 +1,213 @@
+"""All SQL of coupons.
+
+Who redeems locks the customer (by an advisory lock, as a campaign's limit counts over many codes) and then
+the code; who releases locks the use and then the code.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import asyncpg
+from sqlalchemy import text
+from sqlmodel import col, func, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from services.loyalty.tables import Coupon, CouponCampaign, CouponIssue, CouponUse
+from shared.problems import NotFound
+
+_LOCK_CUSTOMER = text("SELECT pg_advisory_xact_lock(hashtextextended('coupons of ' || :customer, 360))")
+
+# One batch of an issue: codes and progress in one statement, so that a crash loses neither. A code that
+# exists already (1 in 10^18) is passed over and made up by the next batch.
+_BATCH = """
+    WITH made AS (
+        INSERT INTO coupons (code, campaign_id, issue_id)
+        SELECT unnest($2::text[]), campaign_id, id FROM coupon_issues WHERE id = $1
+        ON CONFLICT DO NOTHING RETURNING 1
+    ), counted AS (SELECT count(*) AS codes FROM made)
+    UPDATE coupon_issues
+       SET issued = issued + counted.codes,
+           finished_at = CASE WHEN issued + counted.codes = wanted THEN clock_timestamp() END
+      FROM counted WHERE id = $1
+    RETURNING wanted - issued AS missing
+"""
+# Index: coupon_issues_open.
+_OPEN = (
+    "SELECT id, wanted - issued AS missing FROM coupon_issues WHERE finished_at IS NULL ORDER BY id LIMIT 1"
+)
+# Index: coupons_of_issue.
+_CODES = "SELECT code FROM coupons WHERE issue_id = $1 AND code > $2 ORDER BY code LIMIT $3"
+
+_COUNT_REFUSAL = """
+    INSERT INTO coupon_refusals AS r (subject, hour, refused)
+    SELECT subject, $2, 1 FROM unnest($1::text[]) AS subject ORDER BY subject
+    ON CONFLICT (subject, hour) DO UPDATE SET refused = r.refused + 1
+"""
+_REFUSALS = "SELECT subject, refused FROM coupon_refusals WHERE subject = ANY ($1::text[]) AND hour = $2"
+_FORGET = "DELETE FROM coupon_refusals WHERE hour < $1"
+
+
+class UnknownCampaign(NotFound):
+    slug, title = "unknown-campaign", "There is no such campaign"
+
+
+class UnknownCoupon(NotFound):
+    slug, title = "unknown-coupon", "There is no such coupon"
+
+
+class UnknownUse(NotFound):
+    slug, title = "unknown-coupon-use", "There is no such use of a coupon"
+
+
+class UnknownIssue(NotFound):
+    slug, title = "unknown-issue", "There is no such issue of codes"
+
+
+async def campaign(session: AsyncSession, campaign_id: UUID, *, lock: bool = False) -> CouponCampaign:
+    """A campaign; with `lock` nobody else changes it until the transaction ends.
+
+    Raises:
+        UnknownCampaign: there is none.
+    """
+    query = select(CouponCampaign).where(CouponCampaign.id == campaign_id)
+    if lock:
+        query = query.with_for_update(key_share=True)
+    found = (await session.exec(query)).one_or_none()
+    if found is None:
+        raise UnknownCampaign
+    return found
+
+
+async def campaigns(session: AsyncSession, *, after: UUID | None, limit: int) -> list[CouponCampaign]:
+    """Campaigns in the order in which they were made."""
+    query = select(CouponCampaign).order_by(col(CouponCampaign.id)).limit(limit)
+    if after is not None:
+        query = query.where(col(CouponCampaign.id) > after)
+    return list(await session.exec(query))
+
+
+async def lock_customer(session: AsyncSession, customer_id: UUID) -> None:
+    """Have whoever else redeems for this customer wait until the transaction ends."""
+    await session.execute(_LOCK_CUSTOMER, {"customer": str(customer_id)})
+
+
+async def coupon(session: AsyncSession, code: str, *, lock: bool = False) -> Coupon:
+    """A coupon; with `lock` nobody else uses it until the transaction ends.
+
+    Raises:
+        UnknownCoupon: there is none.
+    """
+    query = select(Coupon).where(Coupon.code == code)
+    if lock:
+        query = query.with_for_update(key_share=True)
+    found = (await session.exec(query)).one_or_none()
+    if found is None:
+        raise UnknownCoupon
+    return found
+
+
+async def combinable(session: AsyncSession, codes: Sequence[str]) -> dict[str, bool]:
+    """Whether these codes go together with others; those that do not exist are left out."""
+    query = (
+        select(Coupon.code, CouponCampaign.combinable)
+        .join(CouponCampaign, col(Coupon.campaign_id) == col(CouponCampaign.id))
+        .where(col(Coupon.code).in_(codes))
+    )
+    return dict((await session.exec(query)).all()) if codes else {}
+
+
+async def codes_on(session: AsyncSession, customer_id: UUID, reference: str) -> list[str]:
+    """The codes that are used on a customer's basket. Index: coupon_uses_of_customer."""
+    query = select(CouponUse.code).where(
+        CouponUse.customer_id == customer_id,
+        CouponUse.reference == reference,
+        col(CouponUse.released_at).is_(None),
+    )
+    return list(await session.exec(query))
+
+
+async def uses_by(session: AsyncSession, customer_id: UUID, campaign_id: UUID) -> int:
+    """How many codes of a campaign a customer has used. Index: coupon_uses_of_customer."""
+    query = (
+        select(func.count())
+        .select_from(CouponUse)
+        .where(
+            CouponUse.customer_id == customer_id,
+            CouponUse.campaign_id == campaign_id,
+            col(CouponUse.released_at).is_(None),
+        )
+    )
+    return (await session.exec(query)).one()
+
+
+async def locked_use(session: AsyncSession, use_id: UUID) -> CouponUse:
+    """A use that nobody else releases until the transaction ends.
+
+    Raises:
+        UnknownUse: there is none.
+    """
+    query = select(CouponUse).where(CouponUse.id == use_id).with_for_update()
+    use = (await session.exec(query)).one_or_none()
+    if use is None:
+        raise UnknownUse
+    return use
+
+
+async def coupons_of(
+    session: AsyncSession, customer_id: UUID, *, after: str, limit: int
+) -> list[tuple[Coupon, CouponCampaign]]:
+    """The coupons that are a customer's alone, by code. Index: coupons_of_customer."""
+    query = (
+        select(Coupon, CouponCampaign)
+        .join(CouponCampaign, col(Coupon.campaign_id) == col(CouponCampaign.id))
+        .where(Coupon.customer_id == customer_id, col(Coupon.code) > after)
+        .order_by(col(Coupon.code))
+        .limit(limit)
+    )
+    return list((await session.exec(query)).all())
+
+
+async def issue(session: AsyncSession, issue_id: UUID) -> CouponIssue:
+    """Codes made in bulk.
+
+    Raises:
+        UnknownIssue: there is none.
+    """
+    found = await session.get(CouponIssue, issue_id)
+    if found is None:
+        raise UnknownIssue
+    return found
+
+
+async def open_issue(pool: asyncpg.Pool) -> tuple[UUID, int] | None:
+    """The oldest issue that is not done, and how many codes it misses."""
+    row = await pool.fetchrow(_OPEN)
+    return (row["id"], row["missing"]) if row else None
+
+
+async def write_batch(pool: asyncpg.Pool, issue_id: UUID, codes: Sequence[str]) -> int:
+    """Write codes of an issue and count them; returns how many it misses still."""
+    missing: int = await pool.fetchval(_BATCH, issue_id, list(codes))
+    return missing
+
+
+async def codes_of(pool: asyncpg.Pool, issue_id: UUID, after: str, limit: int) -> list[str]:
+    """Codes of an issue above one of them, sorted."""
+    return [row["code"] for row in await pool.fetch(_CODES, issue_id, after, limit)]
+
+
+async def count_refusal(pool: asyncpg.Pool, subjects: Sequence[str], hour: datetime) -> None:
+    """Remember that these were refused, whatever becomes of the request's own transaction."""
+    await pool.execute(_COUNT_REFUSAL, list(subjects), hour)
+
+
+async def refusals(pool: asyncpg.Pool, subjects: Sequence[str], hour: datetime) -> dict[str, int]:
+    """How often these were refused in this hour."""
+    rows = await pool.fetch(_REFUSALS, list(subjects), hour)
+    return {row["subject"]: row["refused"] for row in rows}
+
+
+async def forget_refusals(pool: asyncpg.Pool, hour: datetime) -> None:
+    """Forget what was counted more than a day before."""
+    await pool.execute(_FORGET, hour - timedelta(days=1))
