@@ -65,6 +65,8 @@ def fold(
     )
     if columns[0].size == 0:
         return Histories(columns[0], columns[1], columns[2], weights)
+    if customers is None and all(np.isfinite(column).all() for column in columns):
+        return _fold_numbered(columns)
     order = np.lexsort(columns)
     columns = [column[order] for column in columns]
     fresh = np.ones(columns[0].size, dtype=bool)
@@ -72,6 +74,18 @@ def fold(
     starts = np.flatnonzero(fresh)
     x, last, since = (column[starts] for column in columns)
     return Histories(x, last, since, np.add.reduceat(weights[order], starts))
+
+
+def _fold_numbered(columns: list[Floats]) -> Histories:
+    """Fold customers of one each: each history as one whole number, which sorts faster than rows."""
+    values = [np.unique(column) for column in columns]
+    numbers = np.zeros(columns[0].size, dtype=np.int64)
+    for known, column in zip(reversed(values), reversed(columns), strict=True):
+        numbers = numbers * known.size + np.searchsorted(known, column)
+    distinct, customers = np.unique(numbers, return_counts=True)
+    x, rest = values[0][distinct % values[0].size], distinct // values[0].size
+    last, age = values[1][rest % values[1].size], values[2][rest // values[1].size]
+    return Histories(x, last, age, customers.astype(np.float64))
 
 
 def read_log(purchases: Iterable[Purchased], *, end: date, unit: Unit) -> tuple[Histories, Spending]:

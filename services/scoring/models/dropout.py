@@ -45,7 +45,10 @@ def log_likelihood_of(histories: Histories, *, first_purchase_counts: bool) -> L
     total = histories.customers.sum()
     may_leave = histories.frequency + first > 0
     x, n = histories.frequency[may_leave], histories.customers[may_leave]
-    t_x, age = histories.recency[may_leave], histories.age[may_leave]
+    which = index[may_leave]
+    # Days repeat: logarithms are taken once per distinct time, and handed out by index.
+    lasts, of_last = np.unique(histories.recency[may_leave], return_inverse=True)
+    ages, of_age = np.unique(histories.age[may_leave], return_inverse=True)
     once_age, once = histories.age[~may_leave], histories.customers[~may_leave]
 
     def log_likelihood(params: Floats) -> tuple[float, Floats]:
@@ -53,25 +56,38 @@ def log_likelihood_of(histories: Histories, *, first_purchase_counts: bool) -> L
         kept = b + first  # b, and what a first purchase that was survived adds to it
         gammas = gammaln(r + counts) + gammaln(kept + counts) - gammaln(a + kept + counts)
         constant = r * np.log(alpha) + gammaln(a + b) - gammaln(b) - gammaln(r)
-        log_age, log_last = np.log(alpha + age), np.log(alpha + t_x)
+        log_age, log_last = np.log(alpha + ages)[of_age], np.log(alpha + lasts)[of_last]
+        survived = kept + np.maximum(counts, 1 - first) - 1
         alive = -(r + x) * log_age
-        dropped = np.log(a) - np.log(kept + x - 1) - (r + x) * log_last
-        mixed = np.logaddexp(alive, dropped)
+        dropped = np.log(a) - np.log(survived)[which] - (r + x) * log_last
+        mixed, share = _either(alive, dropped)  # share: posterior probability of having dropped out
         log_once = np.log(alpha + once_age)
         value = with_count @ gammas + total * constant + n @ mixed - r * (once @ log_once)
 
-        share = np.exp(dropped - mixed)  # posterior probability of having dropped out
         by_count = digamma(r + counts), digamma(kept + counts), digamma(a + kept + counts)
         d_r = with_count @ by_count[0] + total * (np.log(alpha) - digamma(r)) - once @ log_once
         d_r -= n @ (log_age + share * (log_last - log_age))
         d_alpha = total * r / alpha - r * (once @ (1 / (alpha + once_age)))
-        d_alpha -= n @ ((r + x) * ((1 - share) / (alpha + age) + share / (alpha + t_x)))
+        d_alpha -= n @ (
+            (r + x) * ((1 - share) * (1 / (alpha + ages))[of_age] + share * (1 / (alpha + lasts))[of_last])
+        )
         d_ab = total * digamma(a + b) - with_count @ by_count[2]
         d_a = d_ab + n @ share / a
-        d_b = d_ab + with_count @ by_count[1] - total * digamma(b) - n @ (share / (kept + x - 1))
+        d_b = d_ab + with_count @ by_count[1] - total * digamma(b) - n @ (share * (1 / survived)[which])
         return float(value), np.array([d_r, d_alpha, d_a, d_b])
 
     return log_likelihood
+
+
+def _either(first: Floats, second: Floats) -> tuple[Floats, Floats]:
+    """ln(e^first + e^second), and the share of the second in the sum.
+
+    As np.logaddexp, through functions that numpy has vectorised.
+    """
+    lead = second - first
+    less = np.exp(-np.abs(lead))
+    both = 1 + less
+    return np.maximum(first, second) + np.log(both), np.where(lead > 0, 1, less) / both
 
 
 def expected_while_alive(

@@ -50,13 +50,17 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A fitted model: parameters and standard errors by name, and the log-likelihood reached."""
+    """A fitted model: parameters and standard errors by name, and the log-likelihood reached.
+
+    `covariance` is that of the estimates, in their order, shape (k, k).
+    """
 
     params: dict[str, float]
     standard_errors: dict[str, float]
     log_likelihood: float
     customers: int
     evaluations: int
+    covariance: tuple[tuple[float, ...], ...] = ()
 
 
 def maximise(
@@ -122,25 +126,27 @@ def _climb(
             f"The search stopped before the maximum ({result.message}). "
             "Fit more customers, or a longer period."
         )
-    errors = _standard_errors(log_likelihood, params)
+    covariance = _covariance(log_likelihood, params)
+    errors = np.sqrt(np.diag(covariance))
     return Estimate(
         params=dict(zip(names, params.tolist(), strict=True)),
         standard_errors=dict(zip(names, errors.tolist(), strict=True)),
         log_likelihood=float(value),
         customers=customers,
         evaluations=evaluations,
+        covariance=tuple(tuple(row) for row in covariance.tolist()),
     )
 
 
 def _polish(log_likelihood: LogLikelihood, params: Floats) -> Floats:
     """Newton steps from where the search stopped, so that the digits do not depend on the start values."""
     value, gradient = log_likelihood(params)
+    information = -hessian(log_likelihood, params)
+    try:
+        np.linalg.cholesky(information)
+    except np.linalg.LinAlgError:
+        return params
     for _ in range(NEWTON_STEPS):
-        information = -hessian(log_likelihood, params)
-        try:
-            np.linalg.cholesky(information)
-        except np.linalg.LinAlgError:
-            break
         better = params + np.linalg.solve(information, gradient)
         if (better <= params / 2).any() or (better >= params * 2).any():
             break
@@ -151,7 +157,7 @@ def _polish(log_likelihood: LogLikelihood, params: Floats) -> Floats:
     return params
 
 
-def _standard_errors(log_likelihood: LogLikelihood, params: Floats) -> Floats:
+def _covariance(log_likelihood: LogLikelihood, params: Floats) -> Floats:
     information = -hessian(log_likelihood, params)
     try:
         np.linalg.cholesky(information)
@@ -160,8 +166,8 @@ def _standard_errors(log_likelihood: LogLikelihood, params: Floats) -> Floats:
             "The likelihood is flat around its maximum: these histories do not determine the parameters. "
             "Fit more customers, or a longer period."
         ) from error
-    errors: Floats = np.sqrt(np.diag(np.linalg.inv(information)))
-    return errors
+    covariance: Floats = np.linalg.inv(information)
+    return covariance
 
 
 def hessian(log_likelihood: LogLikelihood, params: Floats) -> Floats:
