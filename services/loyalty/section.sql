@@ -8,7 +8,7 @@ SELECT a.owner AS customer_id, jsonb_build_object(
     'next_expiry', (
         SELECT jsonb_build_object('points', sum(l.remaining), 'expires_at', l.expires_at)
           FROM lots AS l
-         WHERE l.account_id = a.id AND l.remaining > 0 AND l.expires_at < 'infinity'
+         WHERE l.account_id = a.id AND l.open AND l.expires_at < 'infinity'
          GROUP BY l.expires_at ORDER BY l.expires_at LIMIT 1),
     'recent', coalesce((
         SELECT jsonb_agg(jsonb_build_object(

@@ -1,17 +1,31 @@
 """Loyalty's data at a glance. The DDL, with its checks, triggers and the reasons, is in migrations/."""
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Column, DateTime, Enum, LargeBinary, Numeric, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Computed,
+    DateTime,
+    Enum,
+    LargeBinary,
+    Numeric,
+    Text,
+    UniqueConstraint,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
 HOLDERS = ("member", "pending", "hold")
 HOUSE = ("partner", "issuer", "breakage")
-TRANSFERS = ("earning", "redemption", "adjustment")
+TRANSFERS = (
+    *("earning", "redemption", "adjustment"),
+    *("expiry", "promotion", "hold", "release", "merge"),
+)
 
 
 class Base(SQLModel, registry=registry()):
@@ -35,7 +49,10 @@ def _rate() -> Column[Decimal]:
 
 
 class Account(Base, table=True):
-    """Who holds points: a member's available points, or the house (`balance` null: not kept here)."""
+    """Who holds points: a member, or the house (`balance` null: not kept here).
+
+    The lifetime totals stand on the member account, whichever account points went through.
+    """
 
     __tablename__ = "accounts"
     __table_args__ = (UniqueConstraint("kind", "owner"),)
@@ -48,6 +65,7 @@ class Account(Base, table=True):
     spent: int = Field(sa_column=_number())
     owed: int = Field(sa_column=_number())
     opened_at: datetime = Field(sa_column=_moment())
+    merged_into: UUID | None = None
 
 
 class Transfer(Base, table=True):
@@ -85,7 +103,7 @@ class Entry(Base, table=True):
 
 
 class Lot(Base, table=True):
-    """Points that came in together and expire together."""
+    """Points that came in together and expire together; `open` while some are left."""
 
     __tablename__ = "lots"
 
@@ -97,6 +115,10 @@ class Lot(Base, table=True):
     earned_at: datetime = Field(sa_column=_moment())
     expires_at: datetime = Field(sa_column=_moment())
     cost_per_point: Decimal = Field(sa_column=Column(Numeric(20, 6), nullable=False))
+    origin: UUID | None = None
+    pending_until: datetime | None = Field(sa_column=Column(DateTime(timezone=True)))
+    hold: UUID | None = None
+    open: bool | None = Field(sa_column=Column(Boolean, Computed("remaining > 0")))
 
 
 class Use(Base, table=True):
@@ -107,6 +129,53 @@ class Use(Base, table=True):
     transfer_id: UUID = Field(primary_key=True)
     lot_id: int = Field(sa_column=Column(BigInteger, primary_key=True))
     points: int = Field(sa_column=_number())
+
+
+class Hold(Base, table=True):
+    """Points set aside; `captured` says how many were spent when it was closed."""
+
+    __tablename__ = "holds"
+
+    id: UUID = Field(primary_key=True, foreign_key="transfers.id")
+    points: int = Field(sa_column=_number())
+    expires_at: datetime = Field(sa_column=_moment())
+    captured: int | None = Field(sa_column=_number(nullable=True))
+    closed_at: datetime | None = Field(sa_column=Column(DateTime(timezone=True)))
+
+
+class ExpiryNotice(Base, table=True):
+    """A member was told of the points that expire on a day (UTC)."""
+
+    __tablename__ = "expiry_notices"
+
+    account_id: int = Field(sa_column=Column(BigInteger, primary_key=True))
+    day: date = Field(primary_key=True)
+    told_at: datetime = Field(sa_column=_moment())
+
+
+class Merge(Base, table=True):
+    """Two customers that are one, and the lifetime totals that moved with the merged one."""
+
+    __tablename__ = "merges"
+
+    id: UUID = Field(primary_key=True)
+    survivor: UUID
+    merged: UUID
+    earned: int = Field(sa_column=_number())
+    spent: int = Field(sa_column=_number())
+    owed: int = Field(sa_column=_number())
+    merged_at: datetime = Field(sa_column=_moment())
+    undone_at: datetime | None = Field(sa_column=Column(DateTime(timezone=True)))
+
+
+class Seal(Base, table=True):
+    """A link of the hash chain over all transfers."""
+
+    __tablename__ = "seals"
+
+    position: int = Field(sa_column=Column(BigInteger, primary_key=True))
+    transfer_id: UUID = Field(unique=True)
+    hash: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
 
 
 class Refund(Base, table=True):
@@ -150,6 +219,7 @@ class PartnerExchange(Base, table=True):
     partner_id: UUID = Field(foreign_key="loyalty_partners.id")
     units: int = Field(sa_column=_number())
     rate: Decimal = Field(sa_column=_rate())
+    price: Decimal = Field(sa_column=_rate())
 
 
 class Reward(Base, table=True):

@@ -17,8 +17,12 @@ CAUSE = Cause("test", "test", MORNING)
 # The ledger refuses this; a superuser with the triggers switched off may.
 EMPTY = """
     SET LOCAL session_replication_role = replica;
-    TRUNCATE accounts, transfers, entries, lots, uses, refunds, outbox, inbox, dead_letters, section_marks
+    TRUNCATE accounts, transfers, entries, lots, uses, holds, expiry_notices, merges, seals, refunds,
+        deeds, birthdays, standings, tier_changes,
+        outbox, inbox, dead_letters, section_marks
         RESTART IDENTITY;
+    DELETE FROM earning_rules WHERE made_by <> 'defaults';
+    DELETE FROM tier_tables WHERE made_by <> 'defaults';
     INSERT INTO accounts (id, kind, owner) VALUES
         (1, 'issuer', '00000000-0000-0000-0000-000000000000'),
         (2, 'breakage', '00000000-0000-0000-0000-000000000000');
@@ -57,28 +61,47 @@ class Ledger:
     async def spend(self, customer_id: UUID, points: int, named: Key | None = None) -> Posted:
         return await store.spend(self.pool, customer_id, points, CAUSE, named or key())
 
-    async def reverse(self, transfer_id: UUID, named: Key | None = None) -> Posted:
-        return await store.reverse(self.pool, transfer_id, CAUSE, named or key())
+    async def reverse(self, transfer_id: UUID, named: Key | None = None, points: int | None = None) -> Posted:
+        return await store.reverse(self.pool, transfer_id, CAUSE, named or key(), points)
 
     async def take_back(self, transfer_id: UUID, points: int) -> Posted | None:
         return await store.take_back(self.pool, transfer_id, points, CAUSE, key())
 
-    async def move(self, giver: UUID, receiver: UUID, points: int) -> asyncpg.Record:
-        """From member to member, as a merge of customers does."""
-        return await self.pool.fetchrow(
-            """SELECT * FROM post_transfer('adjustment', 'member', $1, 'member', $2, $3,
-                                           'move', 'test', now(), $4, 'x')""",
-            giver,
-            receiver,
-            points,
-            key().name,
-        )
+    async def merge(self, survivor: UUID, merged: UUID, merge_id: UUID | None = None) -> UUID:
+        """Make two customers one; the id of the merge undoes it."""
+        merge_id = merge_id or uuid4()
+        await store.merge(self.pool, merge_id, survivor, merged, None)
+        return merge_id
 
     async def balance(self, customer_id: UUID) -> int:
-        return await self.pool.fetchval("SELECT balance FROM accounts WHERE owner = $1", customer_id)
+        return await self.pool.fetchval(
+            "SELECT balance FROM accounts WHERE kind = 'member' AND owner = $1", customer_id
+        )
+
+    async def aside(self, customer_id: UUID) -> tuple[int, int, int]:
+        """What a customer has available, pending and held."""
+        rows = await self.pool.fetch("SELECT kind, balance FROM accounts WHERE owner = $1", customer_id)
+        have = {row["kind"]: row["balance"] for row in rows}
+        return have.get("member", 0), have.get("pending", 0), have.get("hold", 0)
+
+    async def promote(self, limit: int = 100) -> list[UUID]:
+        """Make pending points available whose time has come; whose they were."""
+        async with self.pool.acquire() as connection:
+            owners, _ = await store.promote_lots(connection, limit)
+        return owners
+
+    async def pass_expiry(self, moment: datetime) -> None:
+        """Have lots that expire at a moment to come expire yesterday instead, as if time had passed."""
+        async with self.pool.acquire() as connection, connection.transaction():
+            await connection.execute("SET LOCAL session_replication_role = replica")
+            await connection.execute(
+                "UPDATE lots SET expires_at = now() - interval '1 day' WHERE expires_at = $1", moment
+            )
 
     async def totals(self, customer_id: UUID) -> tuple[int, int]:
-        row = await self.pool.fetchrow("SELECT earned, spent FROM accounts WHERE owner = $1", customer_id)
+        row = await self.pool.fetchrow(
+            "SELECT earned, spent FROM accounts WHERE kind = 'member' AND owner = $1", customer_id
+        )
         return row["earned"], row["spent"]
 
     async def lots(self, customer_id: UUID) -> list[int]:

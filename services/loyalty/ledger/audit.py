@@ -78,14 +78,25 @@ CHECKS: dict[str, str] = {
     """,
     "the lifetime totals are the sums of their entries": """
         SELECT 'account ' || a.id AS subject,
-               coalesce(e.earned, 0) || ' earned, ' || coalesce(e.spent, 0) || ' spent' AS expected,
+               coalesce(e.earned, 0) + coalesce(m.earned, 0) || ' earned, '
+               || coalesce(e.spent, 0) + coalesce(m.spent, 0) || ' spent' AS expected,
                a.earned || ' earned, ' || a.spent || ' spent' AS found
           FROM accounts AS a
-          LEFT JOIN (SELECT e.account_id, sum(e.points) FILTER (WHERE t.kind = 'earning') AS earned,
+          LEFT JOIN (SELECT holder.owner, sum(e.points) FILTER (WHERE t.kind = 'earning') AS earned,
                             -sum(e.points) FILTER (WHERE t.kind = 'redemption') AS spent
                        FROM entries AS e JOIN transfers AS t ON t.id = e.transfer_id
-                      WHERE e.balance IS NOT NULL GROUP BY e.account_id) AS e ON e.account_id = a.id
-         WHERE a.earned <> coalesce(e.earned, 0) OR a.spent <> coalesce(e.spent, 0)
+                       JOIN accounts AS holder ON holder.id = e.account_id
+                      WHERE e.balance IS NOT NULL AND t.kind IN ('earning', 'redemption')
+                      GROUP BY holder.owner) AS e
+                 ON e.owner = a.owner AND a.kind = 'member'
+          LEFT JOIN (SELECT customer, sum(earned) AS earned, sum(spent) AS spent
+                       FROM (SELECT survivor AS customer, earned, spent FROM merges WHERE undone_at IS NULL
+                             UNION ALL
+                             SELECT merged, -earned, -spent FROM merges WHERE undone_at IS NULL) AS moved
+                      GROUP BY customer) AS m
+                 ON m.customer = a.owner AND a.kind = 'member'
+         WHERE a.earned <> coalesce(e.earned, 0) + coalesce(m.earned, 0)
+            OR a.spent <> coalesce(e.spent, 0) + coalesce(m.spent, 0)
          ORDER BY a.id LIMIT 1
     """,
     "nothing is reversed more than once": """
@@ -93,6 +104,15 @@ CHECKS: dict[str, str] = {
                sum(r.points)::text AS found
           FROM transfers AS t JOIN transfers AS r ON r.reverses = t.id
          GROUP BY t.id HAVING sum(r.points) > t.points
+         ORDER BY 1 LIMIT 1
+    """,
+    "every hold has its points until it is closed": """
+        SELECT 'hold ' || coalesce(h.id, l.hold) AS subject, coalesce(h.due, 0)::text AS expected,
+               coalesce(l.points, 0)::text AS found
+          FROM (SELECT id, CASE WHEN closed_at IS NULL THEN points ELSE 0 END AS due FROM holds) AS h
+          FULL JOIN (SELECT hold, sum(remaining) AS points FROM lots WHERE hold IS NOT NULL
+                      GROUP BY hold) AS l ON l.hold = h.id
+         WHERE coalesce(h.due, 0) <> coalesce(l.points, 0)
          ORDER BY 1 LIMIT 1
     """,
 }

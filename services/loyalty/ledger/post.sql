@@ -10,7 +10,8 @@ DO $$ BEGIN
 EXCEPTION WHEN duplicate_object THEN NULL;
 END $$;
 
--- The answer to an idempotency key that was used before: the first answer when the input was the same.
+-- The answer to an idempotency key that was used before: the first answer when the input was the same. Its
+-- balance is what was available then, also when the points went to or came from another account of the member.
 CREATE OR REPLACE FUNCTION posted_before(p_idempotency_key text, p_input_hash bytea) RETURNS posting
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -25,23 +26,46 @@ BEGIN
     IF found_hash <> p_input_hash THEN
         RETURN ROW('key-reused', NULL, NULL, NULL)::posting;
     END IF;
-    SELECT e.balance INTO answer.balance FROM entries AS e
-     WHERE e.transfer_id = answer.transfer_id AND e.balance IS NOT NULL ORDER BY e.points LIMIT 1;
+    SELECT coalesce(own.balance, 0) INTO answer.balance
+      FROM entries AS e
+      JOIN accounts AS a ON a.id = e.account_id AND a.kind <= 'hold'
+      JOIN accounts AS member ON member.kind = 'member' AND member.owner = a.owner
+      LEFT JOIN LATERAL (
+          SELECT before.balance FROM entries AS before
+           WHERE before.account_id = member.id AND before.balance IS NOT NULL AND before.id <= e.id
+           ORDER BY before.id DESC LIMIT 1) AS own ON true
+     WHERE e.transfer_id = answer.transfer_id ORDER BY a.kind, e.points LIMIT 1;
     answer.outcome := 'replayed';
     RETURN answer;
 END $$;
 
--- Moves points from one account to another.
+-- The id of an account; one that is missing is opened. What the house has is known without a balance.
+CREATE OR REPLACE FUNCTION open_account(p_kind account_kind, p_owner uuid) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+    found_id bigint;
+BEGIN
+    SELECT id INTO found_id FROM accounts WHERE kind = p_kind AND owner = p_owner;
+    IF NOT FOUND THEN
+        INSERT INTO accounts (kind, owner, balance)
+        VALUES (p_kind, p_owner, CASE WHEN p_kind <= 'hold' THEN 0 END) ON CONFLICT DO NOTHING;
+        SELECT id INTO found_id FROM accounts WHERE kind = p_kind AND owner = p_owner;
+    END IF;
+    RETURN found_id;
+END $$;
+
+-- Moves points of one customer: between the customer's accounts (member, pending, hold), or between one of
+-- them and the house (issuer, breakage, a partner).
 --
--- Outcomes: posted; replayed (the first answer again); key-reused; unknown-account (the giver has none);
+-- Outcomes: posted; replayed (the first answer again); key-reused; unknown-account (the customer has none);
 -- insufficient (with the balance); too-many (the balance would not be a safe integer any more);
 -- unknown-transfer, not-reversible, already-reversed (of a reversal); nothing (at most zero could be moved).
+-- The balance of an answer is what the customer has available.
 CREATE OR REPLACE FUNCTION post_transfer(
     p_kind            transfer_kind,
-    p_from_kind       account_kind, -- the giver's account; for a reversal both come from the reversed transfer
-    p_from_owner      uuid,
-    p_to_kind         account_kind, -- the receiver's account; opened with its first points
-    p_to_owner        uuid,
+    p_customer        uuid,         -- for a reversal NULL: it and both accounts come from the reversed transfer
+    p_from            account_kind,
+    p_to              account_kind, -- opened with its first points
     p_points          bigint,       -- NULL: all that is left to reverse
     p_reason          text,
     p_actor           text,
@@ -55,14 +79,22 @@ CREATE OR REPLACE FUNCTION post_transfer(
     p_cost_per_point  numeric DEFAULT 0,
     p_reverses        uuid DEFAULT NULL,
     p_at_most         boolean DEFAULT false,  -- move what the giver has, if it is less
-    p_traceparent     text DEFAULT NULL
+    p_traceparent     text DEFAULT NULL,
+    p_partner         uuid DEFAULT NULL,      -- whose account a 'partner' is
+    p_pending_until   timestamptz DEFAULT NULL,
+    p_hold            uuid DEFAULT NULL,      -- from 'hold': out of this hold's lots
+    p_pending_only    boolean DEFAULT false   -- reverse an earning only while it is pending
 ) RETURNS posting LANGUAGE plpgsql AS $$
 DECLARE
     issuer   CONSTANT bigint := 1;  -- the house's accounts keep no balance and are known by number,
     breakage CONSTANT bigint := 2;  -- so that postings neither look them up nor wait for one another there
     safe_max CONSTANT bigint := 9007199254740991;
     new_id            uuid := uuid7();
-    giver             bigint;       -- the accounts' ids, and their balances: NULL where none is kept
+    customer          uuid := p_customer;
+    survivor          uuid;
+    member            bigint;       -- the customer's member account,
+    available         bigint;       -- and its balance
+    giver             bigint;       -- the two accounts' ids, and their balances: NULL where none is kept
     giver_balance     bigint;
     receiver          bigint;
     receiver_balance  bigint;
@@ -74,67 +106,102 @@ DECLARE
     lot               bigint;
     lot_points        bigint;
     lot_expiry        timestamptz;
+    lot_account       bigint;
     emptied           bigint := 0;
     emptied_expiry    timestamptz := '-infinity';
 BEGIN
-    -- 1. Between which accounts? A reversal goes the way back.
+    -- 1. Which accounts? A reversal goes the way back; what was spent out of a hold becomes available.
     IF p_reverses IS NOT NULL THEN
         SELECT * INTO original FROM transfers WHERE id = p_reverses;
         IF NOT FOUND THEN
             RETURN ROW('unknown-transfer', NULL, NULL, NULL)::posting;
         END IF;
-        p_kind := original.kind;
-        SELECT a.kind, a.owner INTO p_from_kind, p_from_owner
-          FROM entries AS e JOIN accounts AS a ON a.id = e.account_id
-         WHERE e.transfer_id = p_reverses AND e.points > 0;
-        SELECT a.kind, a.owner INTO p_to_kind, p_to_owner
-          FROM entries AS e JOIN accounts AS a ON a.id = e.account_id
-         WHERE e.transfer_id = p_reverses AND e.points < 0;
-    END IF;
-
-    -- 2. Lock those that keep a balance, in the order of owner and kind. Whoever waits here reads afterwards
-    --    what the one before has written: each statement sees the latest.
-    giver := CASE p_from_kind WHEN 'issuer' THEN issuer WHEN 'breakage' THEN breakage END;
-    receiver := CASE p_to_kind WHEN 'issuer' THEN issuer WHEN 'breakage' THEN breakage END;
-    IF receiver IS NULL THEN
-        INSERT INTO accounts (kind, owner, balance)
-        SELECT p_to_kind, p_to_owner, 0
-         WHERE NOT EXISTS (SELECT FROM accounts WHERE kind = p_to_kind AND owner = p_to_owner)
-        ON CONFLICT DO NOTHING;
-    END IF;
-    IF receiver IS NULL AND (p_to_owner, p_to_kind) < (p_from_owner, p_from_kind) THEN
-        SELECT id, balance INTO receiver, receiver_balance FROM accounts
-         WHERE kind = p_to_kind AND owner = p_to_owner FOR NO KEY UPDATE;
-    END IF;
-    IF giver IS NULL THEN
-        SELECT id, balance INTO giver, giver_balance FROM accounts
-         WHERE kind = p_from_kind AND owner = p_from_owner FOR NO KEY UPDATE;
-        IF NOT FOUND THEN
-            RETURN ROW('unknown-account', NULL, NULL, NULL)::posting;
+        SELECT max(a.kind) FILTER (WHERE e.points > 0), max(a.kind) FILTER (WHERE e.points < 0),
+               (array_agg(a.owner) FILTER (WHERE a.kind <= 'hold'))[1],
+               (array_agg(a.owner) FILTER (WHERE a.kind = 'partner'))[1]
+          INTO p_from, p_to, customer, p_partner
+          FROM entries AS e JOIN accounts AS a ON a.id = e.account_id WHERE e.transfer_id = p_reverses;
+        IF original.kind IN ('hold', 'release', 'promotion', 'merge') AND p_kind IS DISTINCT FROM 'release' THEN
+            refusal := 'not-reversible';
+        END IF;
+        p_kind := coalesce(p_kind, original.kind);
+        IF p_to = 'hold' THEN
+            p_to := 'member';
         END IF;
     END IF;
-    IF receiver IS NULL THEN
-        SELECT id, balance INTO receiver, receiver_balance FROM accounts
-         WHERE kind = p_to_kind AND owner = p_to_owner FOR NO KEY UPDATE;
+
+    -- 2. Lock the customer: the row of the member account, whichever accounts are concerned. Whoever waits here
+    --    reads afterwards what the one before has written: each statement sees the latest. The points of a
+    --    customer who was merged are the survivor's.
+    LOOP
+        IF p_from > 'hold' THEN
+            INSERT INTO accounts (kind, owner, balance) SELECT 'member', customer, 0
+             WHERE NOT EXISTS (SELECT FROM accounts WHERE kind = 'member' AND owner = customer)
+            ON CONFLICT DO NOTHING;
+        END IF;
+        SELECT id, balance INTO member, available FROM accounts
+         WHERE kind = 'member' AND owner = customer AND merged_into IS NULL FOR NO KEY UPDATE;
+        EXIT WHEN FOUND;
+        SELECT merged_into INTO survivor FROM accounts WHERE kind = 'member' AND owner = customer;
+        IF survivor IS NULL THEN
+            RETURN ROW('unknown-account', NULL, NULL, NULL)::posting;
+        END IF;
+        customer := survivor;
+    END LOOP;
+
+    -- 3. The two accounts. An earning that was pending and is not any more is taken back from the member.
+    --    Points whose time has passed leave before any are spent: what is available is never expired.
+    IF p_from = 'pending' AND p_reverses IS NOT NULL THEN
+        giver := open_account('pending', customer);
+        IF NOT EXISTS (SELECT FROM lots WHERE account_id = giver AND open
+                          AND (transfer_id = p_reverses OR origin = p_reverses)) THEN
+            p_from := 'member';
+        END IF;
+    END IF;
+    IF p_from = 'member' AND p_reverses IS NULL
+       AND EXISTS (SELECT FROM lots WHERE account_id = member AND open AND expires_at <= now()) THEN
+        PERFORM book_expiry(array(SELECT id FROM lots WHERE account_id = member AND open AND expires_at <= now()));
+        SELECT balance INTO available FROM accounts WHERE id = member;
+    END IF;
+    IF p_from = 'member' THEN
+        giver := member;
+        giver_balance := available;
+    ELSIF p_from = 'issuer' THEN
+        giver := issuer;
+    ELSE
+        giver := CASE p_from WHEN 'breakage' THEN breakage WHEN 'partner' THEN open_account('partner', p_partner)
+                             ELSE open_account(p_from, customer) END;
+        SELECT balance INTO giver_balance FROM accounts WHERE id = giver;
+    END IF;
+    IF p_to = 'member' THEN
+        receiver := member;
+        receiver_balance := available;
+    ELSIF p_to = 'issuer' THEN
+        receiver := issuer;
+    ELSE
+        receiver := CASE p_to WHEN 'breakage' THEN breakage WHEN 'partner' THEN open_account('partner', p_partner)
+                              ELSE open_account(p_to, customer) END;
+        SELECT balance INTO receiver_balance FROM accounts WHERE id = receiver;
     END IF;
 
-    -- 3. May it be done?
+    -- 4. May it be done?
     IF p_reverses IS NOT NULL THEN
         SELECT coalesce(sum(points), 0) INTO reversed_before FROM transfers WHERE reverses = p_reverses;
         p_points := coalesce(p_points, original.points - reversed_before);
     END IF;
     IF p_at_most THEN
-        p_points := least(p_points, giver_balance);
+        p_points := CASE WHEN p_pending_only AND p_from <> 'pending' THEN 0 ELSE least(p_points, giver_balance) END;
     END IF;
-    refusal := CASE WHEN original.reverses IS NOT NULL THEN 'not-reversible'
+    refusal := CASE WHEN refusal IS NOT NULL THEN refusal
+                    WHEN original.reverses IS NOT NULL THEN 'not-reversible'
                     WHEN reversed_before = original.points THEN 'already-reversed'
                     WHEN reversed_before + p_points > original.points THEN 'already-reversed'
                     WHEN p_points = 0 THEN 'nothing'
                     WHEN p_points > giver_balance THEN 'insufficient'
                     WHEN receiver_balance > safe_max - p_points THEN 'too-many' END;
 
-    -- 4. Was it done before? Then the first answer is the answer, whatever has become of the balance. The
-    --    unique key decides, also between two that use it at this very moment on different accounts.
+    -- 5. Was it done before? Then the first answer is the answer, whatever has become of the balance. The
+    --    unique key decides, also between two that use it at this very moment for different customers.
     IF refusal IS NULL THEN
         INSERT INTO transfers (id, kind, points, reason, rule, arithmetic, actor, event_id, occurred_at,
                                reverses, reversed_before, idempotency_key, input_hash)
@@ -147,29 +214,33 @@ BEGIN
     ELSE
         answer := posted_before(p_idempotency_key, p_input_hash);
         IF answer.outcome IS NULL THEN
-            answer := ROW(refusal, NULL, NULL, coalesce(giver_balance, receiver_balance))::posting;
+            answer := ROW(refusal, NULL, NULL, available)::posting;
         END IF;
         RETURN answer;
     END IF;
 
-    -- 5. Take from the giver's lots: for a reversal first from those which the reversed transfer brought,
-    --    then soonest expiry first. One look into the index lots_open for each lot, going on where the last
-    --    one stood, so that the time does not grow with the lots that a member has.
+    -- 6. Take from the giver's lots: for a reversal first from those with the points that the reversed transfer
+    --    brought, then soonest expiry first; out of a hold only what is held there. One look into the index
+    --    lots_open for each lot, going on where the last one stood, so that the time does not grow with the lots
+    --    that a member has.
     missing := CASE WHEN giver_balance IS NULL THEN 0 ELSE p_points END;
     WHILE missing > 0 LOOP
         lot := NULL;
         IF p_reverses IS NOT NULL THEN
             SELECT id, remaining INTO lot, lot_points FROM lots
-             WHERE account_id = giver AND remaining > 0 AND transfer_id = p_reverses LIMIT 1;
+             WHERE account_id = giver AND open
+               AND (transfer_id = p_reverses OR origin = p_reverses OR hold = p_reverses)
+             ORDER BY expires_at DESC, id DESC LIMIT 1;
         END IF;
         IF lot IS NULL THEN
             SELECT id, remaining, expires_at INTO lot, lot_points, lot_expiry FROM lots
-             WHERE account_id = giver AND remaining > 0 AND (expires_at, id) > (emptied_expiry, emptied)
+             WHERE account_id = giver AND open AND (expires_at, id) > (emptied_expiry, emptied)
+               AND (p_hold IS NULL OR hold = p_hold)
              ORDER BY expires_at, id LIMIT 1;
             IF NOT FOUND THEN
                 RAISE EXCEPTION 'account % has % points more than its lots', giver, missing
                     USING ERRCODE = 'data_corrupted',
-                          HINT = 'GET /v1/loyalty/audit names the first difference.';
+                          HINT = 'c360 doctor ledger names the first difference.';
             END IF;
             emptied := lot;
             emptied_expiry := lot_expiry;
@@ -180,73 +251,78 @@ BEGIN
         missing := missing - lot_points;
     END LOOP;
 
-    -- 6. Give to the receiver: a reversal back into the lots that the reversed transfer used, the last used
-    --    first; otherwise the giver's lots move with their expiry; otherwise a new lot.
+    -- 7. Give to the receiver: a reversal back into the lots that the reversed transfer used, the last used
+    --    first, each reversal going on where the one before it ended; where a lot is another account's (merged
+    --    since, or held), a new lot like it. Otherwise the giver's lots move with their expiry; otherwise there
+    --    is one new lot.
     IF receiver_balance IS NULL THEN
         NULL;  -- the house keeps no lots
     ELSIF p_reverses IS NOT NULL THEN
-        missing := p_points;
-        FOR lot, lot_points IN
-            SELECT l.id, sum(u.points) FROM uses AS u JOIN lots AS l ON l.id = u.lot_id
-             WHERE u.transfer_id IN (SELECT p_reverses UNION ALL
-                                     SELECT t.id FROM transfers AS t WHERE t.reverses = p_reverses)
-               AND l.account_id = receiver
-             GROUP BY l.id HAVING sum(u.points) > 0 ORDER BY l.expires_at DESC, l.id DESC
+        FOR lot, lot_points, lot_account IN
+            SELECT used.id, least(used.upto, reversed_before + p_points)
+                            - greatest(used.upto - used.points, reversed_before), used.account_id
+              FROM (SELECT l.id, l.account_id, u.points,
+                           (sum(u.points) OVER (ORDER BY l.expires_at DESC, l.id DESC))::bigint AS upto
+                      FROM uses AS u JOIN lots AS l ON l.id = u.lot_id WHERE u.transfer_id = p_reverses) AS used
+             WHERE used.upto > reversed_before AND used.upto - used.points < reversed_before + p_points
         LOOP
-            lot_points := least(lot_points, missing);
-            UPDATE lots SET remaining = remaining + lot_points WHERE id = lot;
-            INSERT INTO uses (transfer_id, lot_id, points) VALUES (new_id, lot, -lot_points);
-            missing := missing - lot_points;
-            EXIT WHEN missing = 0;
+            IF lot_account = receiver THEN
+                UPDATE lots SET remaining = remaining + lot_points WHERE id = lot;
+                INSERT INTO uses (transfer_id, lot_id, points) VALUES (new_id, lot, -lot_points);
+            ELSE
+                INSERT INTO lots (account_id, transfer_id, points, remaining, earned_at, expires_at, cost_per_point,
+                                  origin)
+                SELECT receiver, new_id, lot_points, lot_points, l.earned_at, l.expires_at, l.cost_per_point,
+                       coalesce(l.origin, l.transfer_id)
+                  FROM lots AS l WHERE l.id = lot;
+            END IF;
         END LOOP;
-        IF missing > 0 THEN
-            RAISE EXCEPTION 'transfer % used % points less than it moved', p_reverses, missing
-                USING ERRCODE = 'data_corrupted',
-                      HINT = 'GET /v1/loyalty/audit names the first difference.';
-        END IF;
     ELSIF giver_balance IS NOT NULL THEN
-        INSERT INTO lots (account_id, transfer_id, points, remaining, earned_at, expires_at, cost_per_point)
-        SELECT receiver, new_id, u.points, u.points, l.earned_at, l.expires_at, l.cost_per_point
+        INSERT INTO lots (account_id, transfer_id, points, remaining, earned_at, expires_at, cost_per_point, origin,
+                          hold)
+        SELECT receiver, new_id, u.points, u.points, l.earned_at, l.expires_at, l.cost_per_point,
+               coalesce(l.origin, l.transfer_id), CASE p_to WHEN 'hold' THEN new_id END
           FROM uses AS u JOIN lots AS l ON l.id = u.lot_id WHERE u.transfer_id = new_id ORDER BY l.id;
     ELSE
-        INSERT INTO lots (account_id, transfer_id, points, remaining, earned_at, expires_at, cost_per_point)
-        VALUES (receiver, new_id, p_points, p_points, p_occurred_at, p_expires_at, p_cost_per_point);
+        INSERT INTO lots (account_id, transfer_id, points, remaining, earned_at, expires_at, cost_per_point,
+                          pending_until)
+        VALUES (receiver, new_id, p_points, p_points, p_occurred_at, p_expires_at, p_cost_per_point,
+                CASE p_to WHEN 'pending' THEN p_pending_until END);
     END IF;
 
-    -- 7. Balances and lifetime totals, with a mark for the 360 view; and the two entries that sum to zero.
+    -- 8. Balances and lifetime totals, with a mark for the 360 view; and the two entries that sum to zero. What
+    --    came from or went to the house counts for the lifetime, through whichever account.
     giver_balance := giver_balance - p_points;
     receiver_balance := receiver_balance + p_points;
-    IF giver_balance IS NOT NULL THEN
-        UPDATE accounts
-           SET balance = giver_balance,
-               earned = earned - CASE p_kind WHEN 'earning' THEN p_points ELSE 0 END,
-               spent = spent + CASE p_kind WHEN 'redemption' THEN p_points ELSE 0 END
-         WHERE id = giver;
-        INSERT INTO section_marks (customer_id) VALUES (p_from_owner);
+    available := CASE member WHEN giver THEN giver_balance WHEN receiver THEN receiver_balance ELSE available END;
+    UPDATE accounts
+       SET balance = available,
+           earned = earned + CASE WHEN p_kind <> 'earning' THEN 0
+                                  WHEN giver_balance IS NULL THEN p_points ELSE -p_points END,
+           spent = spent + CASE WHEN p_kind <> 'redemption' THEN 0
+                                WHEN giver_balance IS NULL THEN -p_points ELSE p_points END
+     WHERE id = member;
+    IF giver <> member AND giver_balance IS NOT NULL THEN
+        UPDATE accounts SET balance = giver_balance WHERE id = giver;
     END IF;
-    IF receiver_balance IS NOT NULL THEN
-        UPDATE accounts
-           SET balance = receiver_balance,
-               earned = earned + CASE p_kind WHEN 'earning' THEN p_points ELSE 0 END,
-               spent = spent - CASE p_kind WHEN 'redemption' THEN p_points ELSE 0 END
-         WHERE id = receiver;
-        INSERT INTO section_marks (customer_id) VALUES (p_to_owner);
+    IF receiver <> member AND receiver_balance IS NOT NULL THEN
+        UPDATE accounts SET balance = receiver_balance WHERE id = receiver;
     END IF;
+    INSERT INTO section_marks (customer_id) VALUES (customer);
     INSERT INTO entries (transfer_id, account_id, points, balance)
     VALUES (new_id, giver, -p_points, giver_balance), (new_id, receiver, p_points, receiver_balance);
 
-    -- 8. Tell the others, when points came to or left a member; a move between holders tells nobody.
+    -- 9. Tell the others, when points came from or went to the house; what a member sets aside tells nobody.
     IF giver_balance IS NULL OR receiver_balance IS NULL THEN
         PERFORM outbox_emit(
             CASE WHEN p_reverses IS NOT NULL THEN 'points.reversed'
                  WHEN giver_balance IS NULL THEN 'points.earned' ELSE 'points.redeemed' END,
-            CASE WHEN giver_balance IS NULL THEN p_to_owner ELSE p_from_owner END,
+            customer,
             jsonb_build_object(
-                'customer_id', CASE WHEN giver_balance IS NULL THEN p_to_owner ELSE p_from_owner END,
-                'transfer_id', new_id, 'points', p_points,
-                'balance', coalesce(giver_balance, receiver_balance),
-                'reason', p_reason, 'occurred_at', p_occurred_at),
+                'customer_id', customer, 'transfer_id', new_id, 'points', p_points, 'balance', available,
+                'reason', p_reason, 'occurred_at', p_occurred_at)
+            || CASE p_to WHEN 'pending' THEN jsonb_build_object('pending_until', p_pending_until) ELSE '{}' END,
             p_traceparent);
     END IF;
-    RETURN ROW('posted', new_id, p_points, coalesce(giver_balance, receiver_balance))::posting;
+    RETURN ROW('posted', new_id, p_points, available)::posting;
 END $$;

@@ -21,7 +21,19 @@ class AlreadyReversed(Conflict):
 
 
 class NotReversible(Conflict):
-    slug, title = "not-reversible", "A reversal stands; it is not reversed itself"
+    slug, title = "not-reversible", "This transfer stands; it is not reversed"
+
+
+class UnknownHold(NotFound):
+    slug, title = "unknown-hold", "There is no such hold"
+
+
+class HoldClosed(Conflict):
+    slug, title = "hold-closed", "This hold was captured or released, or has timed out"
+
+
+class MoreThanHeld(Conflict):
+    slug, title = "more-than-held", "The hold has fewer points"
 
 
 class TooManyPoints(Invalid):
@@ -32,6 +44,8 @@ def refusal(outcome: str, balance: int | None) -> Problem:
     """The problem of an outcome of post_transfer that is neither posted nor replayed."""
     if outcome == "insufficient":
         return InsufficientPoints(f"The balance is {balance}; nothing was changed.", balance=balance)
+    if outcome == "more-than-held":
+        return MoreThanHeld(f"{balance} points are held; nothing was changed.", held=balance)
     kind, detail = _REFUSALS[outcome]
     return kind(detail)
 
@@ -41,6 +55,8 @@ _REFUSALS: dict[str, tuple[type[Problem], str]] = {
     "unknown-account": (UnknownMember, "Loyalty has not heard of this customer yet."),
     "unknown-transfer": (UnknownTransfer, "Nothing was changed."),
     "already-reversed": (AlreadyReversed, "A transfer is reversed at most once; nothing was changed."),
-    "not-reversible": (NotReversible, "Post an adjustment instead."),
+    "not-reversible": (NotReversible, "Post an adjustment; a hold is released."),
+    "unknown-hold": (UnknownHold, "Nothing was changed."),
+    "hold-closed": (HoldClosed, "A hold is closed once; nothing was changed."),
     "too-many": (TooManyPoints, "Nothing was changed."),
 }

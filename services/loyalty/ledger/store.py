@@ -14,12 +14,18 @@ import orjson
 from services.loyalty.ledger.refusals import refusal
 from shared.telemetry import current_traceparent
 
+_HERE = Path(__file__).parent
 # Run by the revisions that bring or change them, in this order.
-FUNCTIONS = tuple(Path(__file__).with_name(name) for name in ("post.sql", "post_earnings.sql"))
+FUNCTIONS = tuple(_HERE / name for name in ("post.sql", "post_earnings.sql"))
+FUNCTIONS_OF_0003 = tuple(_HERE / name for name in ("lots.sql", "holds.sql", "merges.sql", "seals.sql"))
 
 MAX_POINTS = 2**53 - 1  # a balance that every JSON reader tells exactly
 
 Connection: TypeAlias = asyncpg.Connection | asyncpg.Pool
+
+
+class MergeTooEarly(Exception):
+    """Another merge of the customer stands, whose undo is still on its way; the event is tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +50,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """The answer of a posting; `balance` is the member's after it. A replay gives the first answer."""
+    """The answer of a posting; `balance` is what the member has available then. A replay gives the first."""
 
     transfer_id: UUID
     points: int
@@ -61,25 +67,57 @@ class Earning:
     key: str
     cause: Cause
     expires_at: datetime | None
+    kind: str = "earning"
+    pending_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The answer of a hold; `balance` is what the member has available after it."""
+
+    hold_id: UUID
+    points: int
+    balance: int
+    replayed: bool = False
 
 
 # post_transfer for each way that points move. $1 to $9: what `_why` gives.
 _EARN = """
     SELECT outcome, transfer_id, points, balance FROM post_transfer(
-        $10, 'issuer', '00000000-0000-0000-0000-000000000000', 'member', $11, $12,
-        $1, $2, $3, $4, $5, $6, $7, $8, coalesce($13::timestamptz, 'infinity'), $14, p_traceparent => $9)
+        $10, $11, 'issuer', 'member', $12, $1, $2, $3, $4, $5, $6, $7, $8,
+        coalesce($13::timestamptz, 'infinity'), $14, p_traceparent => $9)
+"""
+_EARN_OTHERWISE = """
+    SELECT outcome, transfer_id, points, balance FROM post_transfer(
+        $10, $11, CASE WHEN $16::uuid IS NULL THEN 'issuer' ELSE 'partner' END::account_kind,
+        CASE WHEN $15::timestamptz IS NULL THEN 'member' ELSE 'pending' END::account_kind, $12,
+        $1, $2, $3, $4, $5, $6, $7, $8, coalesce($13::timestamptz, 'infinity'), $14, p_traceparent => $9,
+        p_pending_until => $15, p_partner => $16)
 """
 _SPEND = """
     SELECT outcome, transfer_id, points, balance FROM post_transfer(
-        $10, 'member', $11, 'issuer', '00000000-0000-0000-0000-000000000000', $12,
-        $1, $2, $3, $4, $5, $6, $7, $8, p_traceparent => $9)
+        $10, $11, 'member', 'issuer', $12, $1, $2, $3, $4, $5, $6, $7, $8, p_traceparent => $9)
+"""
+_SPEND_AT_PARTNER = """
+    SELECT outcome, transfer_id, points, balance FROM post_transfer(
+        $10, $11, 'member', 'partner', $12, $1, $2, $3, $4, $5, $6, $7, $8, p_traceparent => $9,
+        p_partner => $13)
 """
 _REVERSE = """
     SELECT outcome, transfer_id, points, balance FROM post_transfer(
-        NULL, NULL, NULL, NULL, NULL, $10, $1, $2, $3, $4, $5, $6, $7, $8,
-        p_reverses => $11, p_at_most => $12, p_traceparent => $9)
+        NULL, NULL, NULL, NULL, $10, $1, $2, $3, $4, $5, $6, $7, $8,
+        p_reverses => $11, p_at_most => $12, p_traceparent => $9, p_pending_only => $13)
 """
 _POST_EARNINGS = "SELECT posted_key FROM post_earnings($1::jsonb, $2, $3, $4) WHERE outcome = 'too-many'"
+_HOLD = "SELECT outcome, transfer_id, points, balance FROM place_hold($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+_CLOSE_HOLD = """
+    SELECT outcome, transfer_id, points, balance FROM close_hold($10, $11, $1, $2, $3, $4, $5, $6, $7, $8, $9)
+"""
+# Index: holds_due.
+_DUE_HOLDS = """
+    SELECT id FROM holds WHERE closed_at IS NULL AND expires_at <= now() ORDER BY expires_at LIMIT $1
+"""
+_TIME_OUT = "SELECT close_hold($1, 0, 'Hold timed out', 'clock', now(), $2, '')"
 
 
 async def earn(
@@ -92,14 +130,23 @@ async def earn(
     kind: str = "earning",
     expires_at: datetime | None = None,
     cost_per_point: Decimal = Decimal(0),
+    pending_until: datetime | None = None,
+    partner: UUID | None = None,
 ) -> Posted:
     """Give points to a member, whose account is opened with the first; they make a lot of their own.
+
+    Args:
+        pending_until: the points wait in the member's pending account until then.
+        partner: whose points they are, instead of the issuer's; the partner then owes them.
 
     Raises:
         TooManyPoints, IdempotencyKeyReused: nothing was changed.
     """
     earned = (kind, customer_id, points, expires_at, cost_per_point)
-    return _accepted(await connection.fetchrow(_EARN, *_why(cause, key), *earned))
+    if pending_until is None and partner is None:
+        return _accepted(await connection.fetchrow(_EARN, *_why(cause, key), *earned))
+    more = (pending_until, partner)
+    return _accepted(await connection.fetchrow(_EARN_OTHERWISE, *_why(cause, key), *earned, *more))
 
 
 async def spend(
@@ -110,30 +157,104 @@ async def spend(
     key: Key,
     *,
     kind: str = "redemption",
+    partner: UUID | None = None,
 ) -> Posted:
-    """Take points from a member, from the lots that expire soonest.
+    """Take points from a member, from the lots that expire soonest; lots past their expiry are booked first.
+
+    Args:
+        partner: who gets them, instead of the issuer.
 
     Raises:
         InsufficientPoints, UnknownMember, IdempotencyKeyReused: nothing was changed.
     """
-    return _accepted(await connection.fetchrow(_SPEND, *_why(cause, key), kind, customer_id, points))
+    spent = (kind, customer_id, points)
+    if partner is None:
+        return _accepted(await connection.fetchrow(_SPEND, *_why(cause, key), *spent))
+    return _accepted(await connection.fetchrow(_SPEND_AT_PARTNER, *_why(cause, key), *spent, partner))
 
 
-async def reverse(connection: Connection, transfer_id: UUID, cause: Cause, key: Key) -> Posted:
-    """Undo what is left of a transfer: points go back into the lots they came from.
+async def reverse(
+    connection: Connection, transfer_id: UUID, cause: Cause, key: Key, points: int | None = None
+) -> Posted:
+    """Undo a transfer, or some points of it: they go back into the lots they came from, each point once.
+
+    Args:
+        points: how many; all that are left when None.
 
     Raises:
         UnknownTransfer, AlreadyReversed, NotReversible, InsufficientPoints, IdempotencyKeyReused.
     """
-    return _accepted(await connection.fetchrow(_REVERSE, *_why(cause, key), None, transfer_id, False))
+    undone = (points, transfer_id, False, False)
+    return _accepted(await connection.fetchrow(_REVERSE, *_why(cause, key), *undone))
 
 
 async def take_back(
-    connection: Connection, transfer_id: UUID, points: int, cause: Cause, key: Key
+    connection: Connection,
+    transfer_id: UUID,
+    points: int,
+    cause: Cause,
+    key: Key,
+    *,
+    pending_only: bool = False,
 ) -> Posted | None:
-    """Reverse up to `points` of an earning, within the member's balance; None when the balance is empty."""
-    found = await connection.fetchrow(_REVERSE, *_why(cause, key), points, transfer_id, True)
+    """Reverse up to `points` of an earning: of what is still pending, else within the member's balance.
+
+    Args:
+        pending_only: leave points alone that are not pending any more.
+
+    Returns:
+        None when there was nothing to take.
+    """
+    undone = (points, transfer_id, True, pending_only)
+    found = await connection.fetchrow(_REVERSE, *_why(cause, key), *undone)
     return None if found["outcome"] == "nothing" else _accepted(found)
+
+
+async def hold(
+    connection: Connection, customer_id: UUID, points: int, cause: Cause, key: Key, *, expires_at: datetime
+) -> Held:
+    """Set points of a member aside until they are captured or released, at the latest until `expires_at`.
+
+    Raises:
+        InsufficientPoints, UnknownMember, IdempotencyKeyReused: nothing was changed.
+    """
+    found = await connection.fetchrow(
+        _HOLD,
+        customer_id,
+        points,
+        expires_at,
+        cause.reason,
+        cause.actor,
+        cause.occurred_at,
+        key.name,
+        key.input_hash,
+        cause.event_id,
+    )
+    posted = _accepted(found)
+    return Held(posted.transfer_id, posted.points, posted.balance, posted.replayed)
+
+
+async def capture(
+    connection: Connection, hold_id: UUID, points: int | None, cause: Cause, key: Key
+) -> Posted:
+    """Spend held points and close the hold; what is not spent goes back into the lots it came from.
+
+    Args:
+        points: how many, at least 1; all when None.
+
+    Raises:
+        UnknownHold, HoldClosed, MoreThanHeld, IdempotencyKeyReused: nothing was changed.
+    """
+    return _accepted(await connection.fetchrow(_CLOSE_HOLD, *_why(cause, key), hold_id, points))
+
+
+async def release(connection: Connection, hold_id: UUID, cause: Cause, key: Key) -> Posted:
+    """Give all held points back and close the hold.
+
+    Raises:
+        UnknownHold, HoldClosed, IdempotencyKeyReused: nothing was changed.
+    """
+    return _accepted(await connection.fetchrow(_CLOSE_HOLD, *_why(cause, key), hold_id, 0))
 
 
 async def post_earnings(
@@ -154,6 +275,8 @@ async def post_earnings(
             "occurred_at": earning.cause.occurred_at,
             "expires_at": earning.expires_at,
             "event_id": earning.cause.event_id,
+            "kind": earning.kind,
+            "pending_until": earning.pending_until,
         }
         for earning in earnings
     ]
@@ -164,8 +287,81 @@ async def post_earnings(
 
 
 async def lock_members(connection: Connection, customer_ids: Sequence[UUID]) -> None:
-    """Open the missing accounts and lock all, in order: before any other work on many members."""
+    """Open the missing accounts and lock all, in order: before any other work on many members.
+
+    The row of a member's account is the lock on all accounts of the customer, pending and held ones too.
+    """
     await connection.execute("SELECT lock_members($1)", sorted(set(customer_ids)))
+
+
+async def expire_lots(connection: Connection, limit: int) -> int:
+    """Book the points that expired longest ago; fewer lots than the limit: all are done."""
+    done: int = await connection.fetchval("SELECT expire_lots($1)", limit)
+    return done
+
+
+async def promote_lots(connection: Connection, limit: int) -> tuple[list[UUID], bool]:
+    """Make pending points available whose time has come; whose they were, and whether there are more."""
+    row = await connection.fetchrow("SELECT owners, more FROM promote_lots($1)", limit)
+    return list(row["owners"]), row["more"]
+
+
+async def tell_expiring(connection: Connection, before: datetime, limit: int) -> int:
+    """Tell of points that expire soon, once for each member and day; fewer than the limit: all are told."""
+    told: int = await connection.fetchval("SELECT tell_expiring($1, $2)", before, limit)
+    return told
+
+
+async def release_due_holds(connection: Connection, limit: int) -> int:
+    """Give back what was held past its time, each hold in a transaction of its own; returns how many."""
+    due = await connection.fetch(_DUE_HOLDS, limit)
+    for row in due:
+        await connection.execute(_TIME_OUT, row["id"], f"timeout of hold {row['id']}")
+    return len(due)
+
+
+async def seal(connection: Connection, limit: int) -> int:
+    """Add the next transfers to the hash chain; returns how many there were."""
+    sealed: int = await connection.fetchval("SELECT seal_transfers($1)", limit)
+    return sealed
+
+
+async def merge(
+    connection: Connection, merge_id: UUID, survivor_id: UUID, merged_id: UUID, event_id: UUID | None
+) -> None:
+    """Move all points of a customer to another, lot by lot; later postings for the one reach the other.
+
+    A merge that is known, or whose undo came first, changes nothing.
+
+    Raises:
+        MergeTooEarly: another merge of this customer still stands.
+    """
+    outcome = await connection.fetchval(
+        "SELECT merge_customers($1, $2, $3, $4)", merge_id, survivor_id, merged_id, event_id
+    )
+    if outcome == "too-early":
+        raise MergeTooEarly
+
+
+async def unmerge(
+    connection: Connection, merge_id: UUID, survivor_id: UUID, merged_id: UUID, event_id: UUID | None
+) -> None:
+    """Undo a merge: what is left of the points that the merged customer brought goes back, lot by lot."""
+    await connection.execute(
+        "SELECT unmerge_customers($1, $2, $3, $4)", merge_id, survivor_id, merged_id, event_id
+    )
+
+
+async def forget(connection: Connection, customer_id: UUID) -> int:
+    """Replace a customer's id by a random one wherever it owns points; returns in how many accounts."""
+    forgotten: int = await connection.fetchval("SELECT forget_customer($1)", customer_id)
+    return forgotten
+
+
+async def survivors(connection: Connection, customer_ids: Sequence[UUID]) -> dict[UUID, UUID]:
+    """Whose points these customers' are now: their own, or of whom they were merged into."""
+    rows = await connection.fetch("SELECT customer, survivor FROM survivors($1)", list(set(customer_ids)))
+    return {row["customer"]: row["survivor"] for row in rows}
 
 
 def _why(cause: Cause, key: Key) -> tuple[Any, ...]:
@@ -207,7 +403,7 @@ _LOTS = """
         'expires_at', nullif(l.expires_at, 'infinity'),
         'reason', (SELECT reason FROM transfers WHERE id = l.transfer_id))::text AS item
       FROM lots AS l
-     WHERE l.account_id = $1 AND l.remaining > 0
+     WHERE l.account_id = $1 AND l.open
        AND ($2::bigint IS NULL
             OR (l.expires_at, l.id) > (SELECT last.expires_at, last.id FROM lots AS last WHERE last.id = $2))
      ORDER BY l.expires_at, l.id LIMIT $3
@@ -228,7 +424,7 @@ _LIABILITY = """
                               ORDER BY months.month NULLS LAST), '[]')::text AS by_expiry
       FROM (SELECT to_char(nullif(expires_at, 'infinity') AT TIME ZONE 'UTC', 'YYYY-MM') AS month,
                    sum(remaining) AS points, sum(remaining * cost_per_point) AS cost
-              FROM lots WHERE remaining > 0 GROUP BY 1) AS months
+              FROM lots WHERE open GROUP BY 1) AS months
 """
 
 
