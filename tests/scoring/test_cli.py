@@ -124,3 +124,89 @@ def test_a_rebuild_without_a_gateway_says_what_to_do(monkeypatch: pytest.MonkeyP
     result = run("rebuild")
     assert result.exit_code == 1
     assert "does not answer" in result.stderr
+
+
+@needs_sample
+@pytest.mark.parametrize(
+    ("model", "names", "log_likelihood"),
+    [("pareto_nbd", ["r", "alpha", "s", "beta"], -9595.0), ("mbg_nbd", ["r", "alpha", "a", "b"], -9582.1)],
+)
+def test_other_models_have_the_names_of_the_literature(
+    model: str, names: list[str], log_likelihood: float
+) -> None:
+    result = run(
+        f"fit --csv {SAMPLE} --format cdnow-sample --model {model} --calibration-end 1997-09-30 --json"
+    )
+    answer = json.loads(result.stdout)
+    assert list(answer["params"]) == names
+    assert round(answer["log_likelihood"], 1) == log_likelihood
+
+
+@pytest.mark.parametrize(
+    ("arguments", "params", "expected"),
+    [
+        (
+            "--model pareto_nbd --x 26 --recency 30.857 --age 31 --horizon 52",
+            '{"r": 0.5533, "alpha": 10.5777, "s": 0.6062, "beta": 11.6687}',
+            {"expected_purchases": 25.46, "p_alive": 0.998},
+        ),
+        (
+            "--model bg_bb --x 4 --recency 5 --age 6 --horizon 10",
+            '{"alpha": 1.2035, "beta": 0.7497, "gamma": 0.6567, "delta": 2.7834}',
+            {"expected_purchases": 3.63, "p_alive": 0.697},
+        ),
+        (
+            "--model gamma_gamma --x 2 --mean 22.35",
+            '{"p": 6.25, "q": 3.74, "gamma": 15.44}',
+            {"expected_spend": 24.66},
+        ),
+        (
+            "--model shifted_beta_geometric --age 7 --horizon 5",
+            '{"alpha": 0.668, "beta": 3.806}',
+            {"expected_renewals": 4.258, "p_retained": 0.773},
+        ),
+    ],
+)
+def test_every_model_predicts(arguments: str, params: str, expected: dict[str, float]) -> None:
+    result = run(f"predict {arguments} --json", params)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout) == pytest.approx(expected, rel=2e-3)
+
+
+def test_occasions_and_periods_must_be_whole() -> None:
+    params = '{"alpha": 1.2, "beta": 0.7, "gamma": 0.6, "delta": 2.7}'
+    result = run("predict --model bg_bb --x 1 --recency 1.5 --age 6 --horizon 2", params)
+    assert (result.exit_code, "whole numbers" in result.stderr) == (1, True)
+    result = run("predict --model shifted_beta_geometric --age 1 --horizon 1e9", '{"alpha": 1, "beta": 2}')
+    assert (result.exit_code, "no more than" in result.stderr) == (1, True)
+
+
+def test_cohorts_are_read_from_csv(tmp_path: Path) -> None:
+    path = tmp_path / "cohorts.csv"
+    sizes = (1000, 869, 743, 653, 593, 551, 517, 491)
+    path.write_text("period,customers\n" + "".join(f"{n},{size}\n" for n, size in enumerate(sizes)))
+    answer = json.loads(run(f"fit --csv {path} --model shifted_beta_geometric --json").stdout)
+    assert {k: round(v, 3) for k, v in answer["params"].items()} == {"alpha": 0.668, "beta": 3.806}
+    path.write_text("customers\n10\nmany\n")
+    assert "Line 3: 'many'" in run(f"fit --csv {path} --model shifted_beta_geometric").stderr
+
+
+@needs_sample
+def test_evaluate_prints_tables_and_draws(tmp_path: Path) -> None:
+    chart = tmp_path / "chart.svg"
+    line = f"evaluate --csv {SAMPLE} --format cdnow-sample --calibration-end 1997-09-30 --chart {chart}"
+    result = run(line)
+    assert result.exit_code == 0, result.output
+    assert "heuristic" in result.stdout
+    assert "0.7855" in result.stdout
+    assert chart.read_text().startswith("<svg")
+    assert run(f"{line} --until 1997-10-02").exit_code == 1
+
+
+@needs_sample
+def test_value_says_what_a_customer_is_worth() -> None:
+    line = f"value --csv {SAMPLE} --format cdnow-sample --calibration-end 1997-09-30 --margin 0.3 --json"
+    answer = json.loads(run(f"{line} --customer 0001").stdout)
+    assert answer["historic_value"] == pytest.approx(0.3 * 74.02)
+    assert answer["standard_error"] > 0
+    assert "no purchase of nobody" in run(f"{line} --customer nobody").stderr

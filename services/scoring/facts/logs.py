@@ -41,6 +41,36 @@ def read_purchases(path: Path, layout: LogFormat) -> Iterator[Purchased]:
             raise UnreadableLog("The file is not UTF-8 text.") from error
 
 
+def read_cohorts(path: Path) -> dict[str, list[float]]:
+    """Subscribers of each cohort at the start of each period, in the order of the file's rows.
+
+    CSV with the column `customers` and, when there are several cohorts, `cohort`.
+
+    Raises:
+        UnreadableLog: a line does not fit.
+        OSError: the file cannot be read.
+    """
+    cohorts: dict[str, list[float]] = {}
+    with path.open(encoding="utf-8-sig", newline="") as lines:
+        try:
+            rows = csv.DictReader(lines)
+            if "customers" not in (rows.fieldnames or []):
+                raise UnreadableLog(
+                    "The header needs the column customers (and cohort, if there are several)."
+                )
+            for row in rows:
+                try:
+                    size = float(row["customers"] or "")
+                except ValueError as error:
+                    raise UnreadableLog(
+                        f"Line {rows.line_num}: {row['customers']!r} is not a number of subscribers."
+                    ) from error
+                cohorts.setdefault(row.get("cohort") or "1", []).append(size)
+        except UnicodeDecodeError as error:
+            raise UnreadableLog("The file is not UTF-8 text.") from error
+    return cohorts
+
+
 def _read_columns(lines: TextIO, *, customer: int, on: int, amount: int, header: bool) -> Iterator[Purchased]:
     for number, line in enumerate(lines, start=1):
         if (header and number == 1) or not line.strip():

@@ -147,7 +147,7 @@ def _polish(log_likelihood: LogLikelihood, params: Floats) -> Floats:
     except np.linalg.LinAlgError:
         return params
     for _ in range(NEWTON_STEPS):
-        better = params + np.linalg.solve(information, gradient)
+        better: Floats = params + np.linalg.solve(information, gradient)
         if (better <= params / 2).any() or (better >= params * 2).any():
             break
         next_value, next_gradient = log_likelihood(better)
@@ -166,8 +166,7 @@ def _covariance(log_likelihood: LogLikelihood, params: Floats) -> Floats:
             "The likelihood is flat around its maximum: these histories do not determine the parameters. "
             "Fit more customers, or a longer period."
         ) from error
-    covariance: Floats = np.linalg.inv(information)
-    return covariance
+    return np.asarray(np.linalg.inv(information), dtype=np.float64)
 
 
 def hessian(log_likelihood: LogLikelihood, params: Floats) -> Floats:
