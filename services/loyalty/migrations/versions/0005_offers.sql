@@ -17,13 +17,18 @@ CREATE TABLE loyalty_partners (
     created_at        timestamptz NOT NULL DEFAULT now()
 );
 
--- The partner's side of a transfer: its own units and the rate of that day.
+-- The partner's side of a transfer: its own units, and the rate and price of that moment. A reversal is cleared
+-- at the price of what it reverses.
 CREATE TABLE partner_exchanges (
     transfer_id uuid PRIMARY KEY,
     partner_id  uuid NOT NULL REFERENCES loyalty_partners,
     units       bigint NOT NULL CHECK (units >= 0),
-    rate        numeric(18, 6) NOT NULL
+    rate        numeric(18, 6) NOT NULL,                 -- units to a point, or points to a unit
+    price       numeric(18, 6) NOT NULL                  -- of a point between us, in minor units
 );
+
+-- A partner's clearing statement. The accounts below 100 are the house's own and stay out.
+CREATE INDEX entries_of_partners ON entries (account_id, id) WHERE balance IS NULL AND account_id >= 100;
 
 -- The catalogue. `taken` counts the pieces that are redeemed and not given back; who redeems locks this row
 -- first and the member's account after it, so that stock and limits are never passed by two at once.
