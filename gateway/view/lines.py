@@ -23,6 +23,8 @@ SHORT_VALUE_BYTES = 200  # what is kept of a summary that is too long
 _TICKET = ("ticket_id", "kind", "category", "severity", "mood", "status", "department", "channel")
 _POINTS = ("transfer_id", "points", "balance", "reason")
 _SHOWN: dict[str, tuple[str, ...]] = {
+    "customer.merged": ("merged_id", "merge_id"),
+    "customer.unmerged": ("merged_id", "merge_id"),
     "identity.resolved": ("ref", "rule", "confidence"),
     "consent.changed": ("purpose", "channel", "status"),
     "activity.recorded": ("activity_id", "kind", "touchpoint", "channel", "stage", "details"),
@@ -42,9 +44,12 @@ _SHOWN: dict[str, tuple[str, ...]] = {
     "ticket.resolved": _TICKET,
     "ticket.reopened": _TICKET,
     "survey.answered": ("answer_id", "survey", "kind", "score", "touchpoint"),
-    "points.earned": _POINTS,
+    "points.earned": (*_POINTS, "pending_until"),
     "points.redeemed": _POINTS,
     "points.reversed": _POINTS,
+    "points.expired": _POINTS,
+    "points.expiring": ("points", "balance", "expires_at"),
+    "tier.changed": ("from_tier", "to_tier", "qualifying"),
     "reward.redeemed": ("redemption_id", "reward_id", "reward", "kind", "quantity", "points"),
     "coupon.issued": ("campaign_id", "campaign", "ends_at"),
     "score.updated": ("model_version", "as_of", "values", "reasons"),
@@ -61,6 +66,8 @@ _TIMED = {
     "points.earned",
     "points.redeemed",
     "points.reversed",
+    "points.expired",
+    "tier.changed",
     "reward.redeemed",
     "coupon.issued",
 }

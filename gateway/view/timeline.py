@@ -94,6 +94,8 @@ reactions = Reactions("gateway.timeline")
 @reactions.on_batch(
     profile.CustomerRegistered,
     profile.CustomerUpdated,
+    profile.CustomerMerged,
+    profile.CustomerUnmerged,
     profile.IdentityResolved,
     profile.ConsentChanged,
     profile.ActivityRecorded,
@@ -108,6 +110,9 @@ reactions = Reactions("gateway.timeline")
     loyalty.PointsEarned,
     loyalty.PointsRedeemed,
     loyalty.PointsReversed,
+    loyalty.PointsExpired,
+    loyalty.PointsExpiring,
+    loyalty.TierChanged,
     loyalty.RewardRedeemed,
     loyalty.CouponIssued,
     scoring.ScoreUpdated,

@@ -4,13 +4,21 @@ from fastapi import FastAPI
 
 from services.loyalty.coupons import service as coupon_service
 from services.loyalty.coupons.routes import router as coupons
+from services.loyalty.earning.birthdays import birthday_job
 from services.loyalty.earning.routes import router as earning
+from services.loyalty.earning.rule_routes import router as earning_rules
+from services.loyalty.effect.routes import router as effect
+from services.loyalty.jobs import make_jobs
+from services.loyalty.ledger.hold_routes import router as holds
 from services.loyalty.ledger.routes import router as ledger
+from services.loyalty.partners.routes import router as partners
 from services.loyalty.reactions import make_reactions
 from services.loyalty.rewards.routes import router as rewards
 from services.loyalty.rewards.spending import router as spending
 from services.loyalty.section import SECTION
 from services.loyalty.settings import LoyaltySettings
+from services.loyalty.tiers.routes import router as tiers
+from services.loyalty.tiers.service import review_job
 from shared.messaging.bus import Bus
 from shared.web.app import create_service_app
 
@@ -21,9 +29,10 @@ def create_app(settings: LoyaltySettings | None = None, bus: Bus | None = None) 
     return create_service_app(
         settings,
         title="Customer 360: loyalty",
-        routers=[spending, rewards, coupons, ledger, earning],  # the hot path is looked for first
+        # The hot path is looked for first.
+        routers=[spending, rewards, coupons, partners, effect, holds, ledger, earning, earning_rules, tiers],
         reactions=[make_reactions(settings)],
         section=SECTION,
-        jobs=coupon_service.JOBS,
+        jobs=[*coupon_service.JOBS, birthday_job(settings), review_job(settings), *make_jobs(settings)],
         bus=bus,
     )

@@ -1,17 +1,32 @@
 """What loyalty does when something happens elsewhere."""
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.loyalty.earning import service
-from services.loyalty.ledger.store import Earning
+from services.loyalty.earning import birthdays, service
+from services.loyalty.earning.deeds import of_event
+from services.loyalty.ledger import merging
 from services.loyalty.settings import LoyaltySettings
+from shared.clock import utc_now
 from shared.contracts import Event
+from shared.contracts.feedback import SurveyAnswered, TicketLinked, TicketResolved
 from shared.contracts.handles import Refund
-from shared.contracts.profile import CustomerRegistered, PurchaseRecorded, PurchaseRefunded
+from shared.contracts.loyalty import ErasureCompleted
+from shared.contracts.profile import (
+    ActivityRecorded,
+    CustomerErased,
+    CustomerMerged,
+    CustomerRegistered,
+    CustomerUnmerged,
+    CustomerUpdated,
+    PurchaseRecorded,
+    PurchaseRefunded,
+)
 from shared.database import raw
+from shared.messaging.outbox import emit
 from shared.messaging.reactions import Reactions
 
 
@@ -19,25 +34,59 @@ def make_reactions(settings: LoyaltySettings) -> Reactions:
     """The reactions of `loyalty.reactions`."""
     reactions = Reactions("loyalty.reactions")
 
-    @reactions.on_batch(CustomerRegistered, PurchaseRecorded, PurchaseRefunded)
-    async def on_customers_and_purchases(
-        session: AsyncSession,
-        events: Sequence[Event[CustomerRegistered | PurchaseRecorded | PurchaseRefunded]],
-    ) -> None:
-        """A new customer gets an account and the sign-up points; purchases earn; refunds take back.
+    @reactions.on_batch(
+        CustomerRegistered,
+        CustomerUpdated,
+        PurchaseRecorded,
+        PurchaseRefunded,
+        ActivityRecorded,
+        SurveyAnswered,
+        TicketLinked,
+        TicketResolved,
+    )
+    async def on_what_customers_did(session: AsyncSession, events: Sequence[Event[Any]]) -> None:
+        """Whatever may earn is counted; refunds take back.
 
         All together, because they lock the same accounts and all locks are taken in one order.
         """
-        earnings: list[Earning] = []
+        now = utc_now()
+        deeds = [deed for event in events for deed in of_event(event, now)]
         refunds: list[tuple[Refund, UUID]] = []
+        attributes: dict[UUID, dict[str, Any]] = {}
         for event in events:
             match event.data:
-                case CustomerRegistered() as registered:
-                    earnings.append(service.of_sign_up(registered, event.id, settings))
-                case PurchaseRecorded(items=purchases):
-                    earnings += [service.of_purchase(purchase, event.id, settings) for purchase in purchases]
                 case PurchaseRefunded(items=refunded):
                     refunds += [(refund, event.id) for refund in refunded]
-        await service.apply(await raw(session), settings, earnings, refunds)
+                case (
+                    CustomerRegistered(customer_id=who, attributes=values)
+                    | CustomerUpdated(customer_id=who, attributes=values)
+                ):
+                    attributes[who] = attributes.get(who, {}) | values
+        connection = await raw(session)
+        await service.count(connection, settings, deeds, refunds)
+        await birthdays.note(connection, attributes)
+
+    @reactions.on(CustomerMerged)
+    async def on_merged(session: AsyncSession, event: Event[CustomerMerged]) -> None:
+        """All points move to the survivor; what is owed is set against them."""
+        connection, merge = await raw(session), event.data
+        await merging.merge(connection, merge.merge_id, merge.survivor_id, merge.merged_id, event.id)
+        await service.settle(connection, [merge.survivor_id, merge.merged_id])
+
+    @reactions.on(CustomerUnmerged)
+    async def on_unmerged(session: AsyncSession, event: Event[CustomerUnmerged]) -> None:
+        """What is left of the points that the merged one brought goes back."""
+        connection, merge = await raw(session), event.data
+        await merging.unmerge(connection, merge.merge_id, merge.survivor_id, merge.merged_id, event.id)
+        await service.settle(connection, [merge.survivor_id, merge.merged_id])
+
+    @reactions.on(CustomerErased)
+    async def on_erased(session: AsyncSession, event: Event[CustomerErased]) -> None:
+        """The customer's id leaves; the sums stay."""
+        accounts = await merging.forget(await raw(session), event.data.customer_id)
+        counts = {"accounts": accounts}
+        await emit(
+            session, ErasureCompleted(erasure_id=event.data.erasure_id, service="loyalty", counts=counts)
+        )
 
     return reactions

@@ -2,8 +2,12 @@
 -- are recent. Indexes: accounts_kind_owner_key, lots_open, entries_statement.
 SELECT a.owner AS customer_id, jsonb_build_object(
     'balance', a.balance,
-    'pending', 0,
+    'pending', coalesce((SELECT w.balance FROM accounts AS w WHERE w.kind = 'pending' AND w.owner = a.owner), 0),
+    'held', coalesce((SELECT h.balance FROM accounts AS h WHERE h.kind = 'hold' AND h.owner = a.owner), 0),
     'owed', a.owed,
+    'tier', coalesce(
+        (SELECT s.shown FROM standings AS s WHERE s.customer_id = a.owner),
+        (SELECT t.newcomer FROM tier_tables AS t ORDER BY t.version DESC LIMIT 1)),
     'lifetime', jsonb_build_object('earned', a.earned, 'spent', a.spent),
     'next_expiry', (
         SELECT jsonb_build_object('points', sum(l.remaining), 'expires_at', l.expires_at)
@@ -19,4 +23,4 @@ SELECT a.owner AS customer_id, jsonb_build_object(
                  WHERE own.account_id = a.id AND own.balance IS NOT NULL ORDER BY own.id DESC LIMIT $2) AS e
           JOIN transfers AS t ON t.id = e.transfer_id), '[]'))::text AS section
   FROM accounts AS a
- WHERE a.kind = 'member' AND a.owner = ANY ($1::uuid[])
+ WHERE a.kind = 'member' AND a.owner = ANY ($1::uuid[]) AND a.merged_into IS NULL

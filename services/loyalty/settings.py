@@ -1,7 +1,7 @@
 """Settings of the loyalty service, prefix C360_LOYALTY_."""
 
 from decimal import Decimal
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
@@ -24,15 +24,34 @@ class LoyaltySettings(ServiceSettings):
     )
     cost_per_point: Rate = Field(Decimal(1), description="Minor units that a point costs when it is spent.")
 
-    rate: Rate = Field(Decimal(1), description="Points for one major unit of money, such as 1 yuan.")
-    rates: dict[str, Rate] = Field({}, description="The rate by currency, where it differs from `rate`.")
+    exchange: dict[str, Rate] = Field(
+        {}, description="Major units of `currency` that one of another is worth; 1 for those not listed."
+    )
     purchase_points_limit: int = Field(
-        1_000_000_000, ge=1, le=10**12, description="The most points that one purchase may earn."
+        1_000_000_000, ge=1, le=10**12, description="The most points that one purchase may earn by a rule."
     )
     points_days: Days | None = Field(None, description="How long earned points live; for ever when unset.")
 
-    sign_up_points: int = Field(500, ge=0, le=10**9, description="For a new customer; 0 gives none.")
-    sign_up_days: Days | None = Field(365, description="How long the sign-up points live.")
+    tier_basis: Literal["spend", "points"] = Field(
+        "spend", description="What qualifies: what was paid, or the points of purchases. Set it at the start."
+    )
+    tier_period: Literal["rolling", "calendar"] = Field(
+        "rolling", description="Twelve months back, or since New Year (UTC). Set it at the start."
+    )
+    tier_grace_days: int = Field(
+        30, ge=0, le=3650, description="How long a member may be below the tier's threshold."
+    )
+
+    refund_policy: Literal["pending-only", "within-balance", "owed"] = Field(
+        "owed",
+        description="What refunds take back: only points that are still pending, what the balance has, or all, "
+        "owed against future points.",
+    )
+    hold_minutes: int = Field(30, ge=1, le=525_600, description="How long points are held by default.")
+    hold_days_limit: int = Field(30, ge=1, le=365, description="The longest that points may be held.")
+    expiry_notice_days: Days = Field(30, description="How long ahead members are told of points that expire.")
+    upkeep_batch: int = Field(1000, ge=1, le=10_000, description="Lots, holds or transfers of one batch.")
+    upkeep_batches: int = Field(50, ge=1, le=10_000, description="The most batches of one run of a job.")
 
     coupon_refusals_per_customer: int = Field(
         20, ge=1, le=10**6, description="Coupons that do not hold, an hour; more are not looked at."

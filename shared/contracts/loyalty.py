@@ -22,9 +22,11 @@ class PointsEvent(EventData):
 
 
 class PointsEarned(PointsEvent):
-    """Points came in."""
+    """Points came in; with `pending_until` they are not in the balance before then."""
 
     type: ClassVar[str] = "points.earned"
+
+    pending_until: AwareDatetime | None = None
 
 
 class PointsRedeemed(PointsEvent):
@@ -37,6 +39,48 @@ class PointsReversed(PointsEvent):
     """An earlier transfer was undone, in whole or part: a refund takes earned points back."""
 
     type: ClassVar[str] = "points.reversed"
+
+
+class PointsExpired(PointsEvent):
+    """Points were not spent in time."""
+
+    type: ClassVar[str] = "points.expired"
+
+
+class PointsExpiring(EventData):
+    """Points of a member expire soon, all on the day (UTC) of `expires_at`; told once for each day."""
+
+    producer: ClassVar[str] = "loyalty"
+    type: ClassVar[str] = "points.expiring"
+
+    customer_id: UUID
+    points: int
+    balance: int
+    expires_at: AwareDatetime
+
+
+class ErasureCompleted(EventData):
+    """A part has forgotten a customer; `counts` says how many rows of which kind."""
+
+    producer: ClassVar[str] = "loyalty"
+    type: ClassVar[str] = "erasure.completed"
+
+    erasure_id: UUID
+    service: str
+    counts: dict[str, int]
+
+
+class TierChanged(EventData):
+    """A member holds another tier now. `qualifying` in minor units of the programme's currency, or points."""
+
+    producer: ClassVar[str] = "loyalty"
+    type: ClassVar[str] = "tier.changed"
+
+    customer_id: UUID
+    from_tier: str
+    to_tier: str
+    qualifying: int
+    occurred_at: AwareDatetime
 
 
 class RewardRedeemed(EventData):

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
-from services.loyalty.ledger import store
+from services.loyalty.ledger import merging, store, upkeep
 from services.loyalty.ledger.audit import audit
 from services.loyalty.ledger.store import Cause, Key, Posted
 from shared.settings import ServiceSettings
@@ -70,7 +70,7 @@ class Ledger:
     async def merge(self, survivor: UUID, merged: UUID, merge_id: UUID | None = None) -> UUID:
         """Make two customers one; the id of the merge undoes it."""
         merge_id = merge_id or uuid4()
-        await store.merge(self.pool, merge_id, survivor, merged, None)
+        await merging.merge(self.pool, merge_id, survivor, merged, None)
         return merge_id
 
     async def balance(self, customer_id: UUID) -> int:
@@ -87,7 +87,7 @@ class Ledger:
     async def promote(self, limit: int = 100) -> list[UUID]:
         """Make pending points available whose time has come; whose they were."""
         async with self.pool.acquire() as connection:
-            owners, _ = await store.promote_lots(connection, limit)
+            owners, _ = await upkeep.promote_lots(connection, limit)
         return owners
 
     async def pass_expiry(self, moment: datetime) -> None:

@@ -10,7 +10,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from services.loyalty.earning import rules
+from services.loyalty.earning.amounts import expiry
 from services.loyalty.earning.schemas import AdjustmentIn, EarningIn, ReversalIn
 from services.loyalty.earning.service import settle
 from services.loyalty.ledger import store as ledger
@@ -48,7 +48,7 @@ async def give_earning(
     settings: LoyaltySettings = request.app.state.settings
     now = utc_now()
     occurred_at = body.occurred_at or now
-    expires_at = body.expires_at or rules.expiry(occurred_at, settings.points_days)
+    expires_at = body.expires_at or expiry(occurred_at, settings.points_days)
     if occurred_at > now + FUTURE:
         raise Invalid(errors=[FieldError("/occurred_at", "lies in the future")])
     if expires_at is not None and expires_at <= occurred_at:
@@ -92,7 +92,7 @@ async def adjust(
             cause,
             named,
             kind="adjustment",
-            expires_at=rules.expiry(now, settings.points_days),
+            expires_at=expiry(now, settings.points_days),
             cost_per_point=settings.cost_per_point,
         )
         await settle(connection, [customer_id])

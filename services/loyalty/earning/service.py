@@ -1,20 +1,32 @@
-"""Earning: what events and operators bring, posted to the ledger and set against what is owed.
+"""Earning: what events and operators bring, counted, posted to the ledger and set against what is owed.
 
-What a refund takes back is taken within the member's balance; the rest is owed and taken from the next
-points that come in. So the end is the same whichever came first, the refund, its purchase or the spending.
+Points are those of the order of time. The newest purchases of a member only add to where the last count
+ended; a late one has the member's purchases counted anew from the first, and the ledger follows: what an
+award has become more is given by another transfer, what it has become less is taken back like a refund.
+Taking back stays within the member's balance; the rest is owed and taken from the next points that come in.
+So the end is the same whatever came first, the refund, its purchase, another purchase or the spending.
 """
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 
-from services.loyalty.earning import rules, store
+from services.loyalty.earning import refunds, replay, rule_store, store
+from services.loyalty.earning.replay import GivenBack, Outcome, Position, Programme, place
+from services.loyalty.earning.rules import Award, Deed, Terms, concerns, read_used, written
+from services.loyalty.earning.store import Granted, Kept, ToSettle, Written, transfer_key
 from services.loyalty.ledger import store as ledger
-from services.loyalty.ledger.store import Cause, Earning, Key
+from services.loyalty.ledger.store import Cause, Connection, Earning, Key
 from services.loyalty.settings import LoyaltySettings
-from shared.contracts.handles import Purchase, Refund
-from shared.contracts.profile import CustomerRegistered
+from services.loyalty.tiers import service as tiers
+from services.loyalty.tiers import store as standings
+from services.loyalty.tiers.rules import BEGINNING, Change
+from services.loyalty.tiers.store import Moved
+from shared.clock import utc_now
+from shared.contracts.handles import Refund
 from shared.telemetry import logger
 
 ACTOR = "reactions"
@@ -23,101 +35,242 @@ CHUNK = 2000  # earnings in one statement
 _log = logger(part="earning")
 
 
-def of_purchase(purchase: Purchase, event_id: UUID, settings: LoyaltySettings) -> Earning:
-    """What a purchase earns, by the default rule."""
-    earned = rules.for_purchase(
-        purchase.amount,
-        purchase.currency,
-        rate=settings.rates.get(purchase.currency, settings.rate),
-        limit=settings.purchase_points_limit,
-    )
-    return Earning(
-        customer_id=purchase.customer_id,
-        points=earned.points,
-        key=f"{store.PURCHASE}{purchase.purchase_id}",
-        cause=Cause(
-            reason=f"Purchase {purchase.source_id} at {purchase.source}",
-            actor=ACTOR,
-            occurred_at=purchase.occurred_at,
-            rule=earned.rule,
-            arithmetic=earned.arithmetic,
-            event_id=event_id,
-        ),
-        expires_at=rules.expiry(purchase.occurred_at, settings.points_days),
-    )
+class Counting:
+    """What one count decides: deeds to be written, earnings to be posted, standings to be kept."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+        self.written: list[Written] = []
+        self.earnings: list[Earning] = []
+        self.moved: list[Moved] = []
+
+    def decide(self, outcome: Outcome, before: Kept | None) -> None:
+        """Have the deed's awards be what the count says, whatever was given before."""
+        given = before.granted if before else {}
+        granted = dict(given)
+        for award in outcome.awards:
+            was = given.get(award.rule, Granted(0, 0, 0))
+            more = award.points - was.points
+            if more > 0:
+                self.earnings.append(self._earning(outcome.deed, award, was, more))
+            granted[award.rule] = Granted(
+                award.points, was.claimed + max(0, -more), was.grants + (1 if more > 0 else 0)
+            )
+        for rule in given.keys() - {award.rule for award in outcome.awards}:
+            was = given[rule]
+            granted[rule] = Granted(0, was.claimed + was.points, was.grants)
+        tier = outcome.tier.name if outcome.tier else None
+        if (
+            before is None
+            or granted != given
+            or (before.tier, before.qualifying) != (tier, outcome.qualifying)
+        ):
+            self.written.append(Written(outcome, granted))
+
+    def _earning(self, deed: Deed, award: Award, was: Granted, more: int) -> Earning:
+        again = f", {was.points} of it given before: an earlier one became known" if was.grants else ""
+        cause = Cause(
+            deed.reason,
+            ACTOR,
+            deed.occurred_at,
+            award.rule,
+            award.arithmetic + again,
+            deed.event_id,
+        )
+        key = transfer_key(deed, award.rule, was.grants + 1)
+        return Earning(deed.customer_id, more, key, cause, award.expires_at)
 
 
-def of_sign_up(registered: CustomerRegistered, event_id: UUID, settings: LoyaltySettings) -> Earning:
-    """What a new customer gets."""
-    earned = rules.for_sign_up(settings.sign_up_points)
-    return Earning(
-        customer_id=registered.customer_id,
-        points=earned.points,
-        key=f"sign-up/{registered.customer_id}",
-        cause=Cause(
-            reason="Welcome",
-            actor=ACTOR,
-            occurred_at=registered.registered_at,
-            rule=earned.rule,
-            arithmetic=earned.arithmetic,
-            event_id=event_id,
-        ),
-        expires_at=rules.expiry(registered.registered_at, settings.sign_up_days),
-    )
+async def programme(connection: Connection, settings: LoyaltySettings) -> Programme:
+    """The rules, tiers and terms in effect."""
+    terms = Terms(settings.currency, settings.exchange, settings.purchase_points_limit, settings.points_days)
+    ladder = await tiers.ladder(connection, settings)
+    return Programme(await rule_store.rules(connection), ladder, settings.tier_basis, terms)
 
 
-async def apply(
+async def count(
     connection: asyncpg.Connection,
     settings: LoyaltySettings,
-    earnings: Sequence[Earning],
-    refunds: Sequence[tuple[Refund, UUID]],
-) -> None:
-    """Post earnings and refunds of many members, in one transaction and in any order of arrival.
+    deeds: Sequence[Deed],
+    refunds: Sequence[tuple[Refund, UUID]] = (),
+) -> list[Deed]:
+    """Count what many members did, in one transaction and in any order of arrival; returns what was new.
 
     All accounts are opened and locked first, so two of these, or a refund and its purchase that are heard
     of at the same moment, go one after the other and the later one sees what the first wrote.
     """
-    members = {earning.customer_id for earning in earnings} | {refund.customer_id for refund, _ in refunds}
+    members = {deed.customer_id for deed in deeds} | {refund.customer_id for refund, _ in refunds}
+    if not members:
+        return []
     await ledger.lock_members(connection, list(members))
-    worth = sorted((e for e in earnings if e.points > 0), key=lambda e: (e.cause.occurred_at, e.key))
-    for start in range(0, len(worth), CHUNK):
-        chunk = worth[start : start + CHUNK]
+    await store.keep_refunds(connection, refunds)
+    fresh = await store.unknown(connection, deeds)
+    present = await programme(connection, settings)
+    counting = Counting(utc_now())
+    purchases = [deed for deed in fresh if deed.kind == "purchase"]
+    returned = {refund.customer_id for refund, _ in refunds}
+    await _count_purchases(connection, present, counting, purchases, returned)
+    others = [deed for deed in fresh if deed.kind != "purchase"]
+    await _count_others(connection, present, counting, others)
+    await store.write(connection, counting.written)
+    await _post(connection, settings, counting.earnings)
+    await standings.save(connection, counting.moved)
+    await settle(connection, members)
+    return fresh
+
+
+async def _count_purchases(
+    connection: asyncpg.Connection,
+    present: Programme,
+    counting: Counting,
+    purchases: Sequence[Deed],
+    returned: set[UUID],
+) -> None:
+    """Go on from where the members' last counts ended, or from the beginning where something came late."""
+    new: dict[UUID, list[Deed]] = {customer_id: [] for customer_id in returned}
+    for deed in purchases:
+        new.setdefault(deed.customer_id, []).append(deed)
+    known = await standings.load(connection, list(new))
+    back = await store.refunds_of(connection, list(new))
+    anew = {
+        customer_id: BEGINNING
+        for customer_id, items in new.items()
+        if customer_id not in known
+        or customer_id in back
+        or min(map(place, items)) <= _last(known[customer_id])
+    }
+    past: dict[UUID, dict[UUID, Kept]] = {}
+    for kept in await store.history(connection, {(who, "purchase"): since for who, since in anew.items()}):
+        past.setdefault(kept.deed.customer_id, {})[kept.deed.id] = kept
+    for customer_id, items in new.items():
+        before = past.get(customer_id, {})
+        every = [*items, *(kept.deed for kept in before.values())]
+        if not every:
+            continue  # a refund whose purchase is still to come
+        standing = None if customer_id in anew else known[customer_id]
+        position = replay.start(present) if standing is None else _position(standing)
+        since = position.standing.clock
+        outcomes, changes = replay.replay(
+            position, [*every, *_given_back(every, back.get(customer_id, ()))], present
+        )
+        for outcome in outcomes:
+            counting.decide(outcome, before.get(outcome.deed.id))
+        was = known.get(customer_id)
+        counting.moved.append(
+            _moved(
+                customer_id,
+                position,
+                was=was,
+                present=present,
+                now=counting.now,
+                since=since,
+                changes=changes,
+            )
+        )
+
+
+async def _count_others(
+    connection: asyncpg.Connection, present: Programme, counting: Counting, deeds: Sequence[Deed]
+) -> None:
+    """Deeds that a rule is for, with those of the same month, whose limits they share."""
+    new = [deed for deed in deeds if any(concerns(rule, deed) for rule in present.rules)]
+    since: dict[tuple[UUID, str], datetime] = {}
+    for deed in new:
+        key = (deed.customer_id, deed.kind)
+        month = deed.occurred_at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        since[key] = min(month, since.get(key, month))
+    before = {(kept.deed.id, kept.deed.kind): kept for kept in await store.history(connection, since)}
+    for outcome in replay.each_alone([*new, *(kept.deed for kept in before.values())], present):
+        counting.decide(outcome, before.get((outcome.deed.id, outcome.deed.kind)))
+
+
+def _last(kept: standings.Kept) -> replay.Place:
+    return kept.standing.clock, False, kept.last_id
+
+
+def _position(kept: standings.Kept) -> Position:
+    counted = kept.counted
+    return Position(kept.standing.copy(), _last(kept), counted["bought"], read_used(counted["used"]))
+
+
+def _moved(
+    customer_id: UUID,
+    position: Position,
+    *,
+    was: standings.Kept | None,
+    present: Programme,
+    now: datetime,
+    since: datetime,
+    changes: Sequence[Change],
+) -> Moved:
+    assert position.last is not None  # noqa: S101 - something was counted
+    counted: dict[str, Any] = {"bought": position.bought, "used": written(position.used)}
+    tier_before = was.tier_now if was else present.ladder.at(now).tiers[0].name
+    kept = standings.Kept(customer_id, position.standing, position.last[2], counted, tier_before)
+    return tiers.moved(kept, present.ladder, now, since=since, changes=changes)
+
+
+def _given_back(deeds: Iterable[Deed], refunded: Iterable[GivenBack]) -> list[GivenBack]:
+    """The refunds of these purchases; one that is dated before its purchase counts right after it."""
+    bought = {deed.id: deed.occurred_at for deed in deeds}
+    return [
+        GivenBack(
+            each.id,
+            each.purchase_id,
+            each.amount,
+            each.paid,
+            max(each.occurred_at, bought[each.purchase_id]),
+        )
+        for each in refunded
+        if each.purchase_id in bought
+    ]
+
+
+async def _post(
+    connection: asyncpg.Connection, settings: LoyaltySettings, earnings: Sequence[Earning]
+) -> None:
+    in_time = sorted(earnings, key=lambda earning: (earning.cause.occurred_at, earning.key))
+    for start in range(0, len(in_time), CHUNK):
+        chunk = in_time[start : start + CHUNK]
         refused = await ledger.post_earnings(connection, chunk, ACTOR, settings.cost_per_point)
         if refused:
             _log.error(
                 "earnings refused: the balance would become too large", keys=refused[:10], count=len(refused)
             )
-    await store.keep_refunds(connection, refunds)
-    await settle(connection, members)
 
 
 async def settle(connection: asyncpg.Connection, customer_ids: Iterable[UUID]) -> None:
-    """Take back what refunds of these members have due, within their balance; the rest is written as owed.
+    """Take back what these members have due, within their balance; the rest is written as owed.
 
     To be called, in the same transaction, after anything that gives points to a member.
     """
     owed: dict[UUID, int] = {}
-    for purchase in await store.refunded_purchases(connection, sorted(set(customer_ids))):
-        due = rules.due_back(purchase.figures)
+    for each in await store.to_settle(connection, sorted(set(customer_ids))):
+        due = refunds.due_back(each.award)
         if due > 0:
-            due -= await _take_back(connection, purchase, due)
-        owed[purchase.customer_id] = owed.get(purchase.customer_id, 0) + due
+            due -= await _take_back(connection, each, due)
+        owed[each.customer_id] = owed.get(each.customer_id, 0) + due
     if owed:
         await store.owe(connection, owed)
 
 
-async def _take_back(connection: asyncpg.Connection, purchase: store.RefundedPurchase, due: int) -> int:
-    """Take up to `due` points back; returns how many there were."""
-    taken_before = purchase.figures.taken
+async def _take_back(connection: asyncpg.Connection, each: ToSettle, due: int) -> int:
+    """Take up to `due` points back, from the last transfer first; returns how many there were."""
     cause = Cause(
-        reason="Refund",
+        reason="Refund" if each.award.refunded else "Recount",
         actor=ACTOR,
-        occurred_at=purchase.occurred_at,
-        rule="refund",
-        arithmetic=rules.due_back_arithmetic(purchase.figures),
-        event_id=purchase.event_id,
+        occurred_at=each.occurred_at,
+        rule="refund" if each.award.refunded else each.rule,
+        arithmetic=refunds.due_back_arithmetic(each.award),
+        event_id=each.event_id,
     )
-    # The key holds where this step of the chain begins, so a repeat is the same step.
-    key = Key(f"refund/{purchase.purchase_id}/{taken_before}", purchase.purchase_id.bytes)
-    posted = await ledger.take_back(connection, purchase.transfer_id, due, cause, key)
-    return posted.points if posted else 0
+    back = 0
+    for transfer_id, granted, taken in each.transfers:
+        wanted = min(due - back, granted - taken)
+        if wanted <= 0:
+            continue
+        # The key holds where this step of the chain begins, so a repeat is the same step.
+        key = Key(f"back/{transfer_id}/{taken}", transfer_id.bytes)
+        posted = await ledger.take_back(connection, transfer_id, wanted, cause, key)
+        back += posted.points if posted else 0
+    return back

@@ -1,11 +1,46 @@
-"""What the ledger's API answers. The answers are written by the database as JSON; these describe them."""
+"""What the ledger's API takes and answers. Answers are written by the database as JSON; these describe them."""
 
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from services.loyalty.ledger.store import MAX_POINTS
+from shared.web.schemas import Schema
+
+Points = Annotated[int, Field(ge=1, le=MAX_POINTS, strict=True)]
+Reason = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class HoldIn(Schema):
+    """Points to set aside."""
+
+    points: Points
+    reason: Reason = "Hold"
+    expires_at: AwareDatetime | None = Field(
+        None, description="When they go back by themselves; by the programme's setting when left out."
+    )
+
+
+class CaptureIn(Schema):
+    """What is spent of a hold; all of it when `points` is left out."""
+
+    points: Points | None = None
+    reason: Reason = "Redemption"
+
+
+class ReleaseIn(Schema):
+    """Why a hold is given back."""
+
+    reason: Reason = "Released"
+
+
+class HeldOut(BaseModel):
+    """A hold; a replay gives the first answer again."""
+
+    hold_id: UUID
+    points: int = Field(ge=1, le=MAX_POINTS)
+    balance: int = Field(ge=0, le=MAX_POINTS, description="The member's available points after it.")
 
 
 class PostedOut(BaseModel):
@@ -14,6 +49,14 @@ class PostedOut(BaseModel):
     transfer_id: UUID
     points: int = Field(ge=1, le=MAX_POINTS)
     balance: int = Field(ge=0, le=MAX_POINTS, description="The member's available points after it.")
+
+
+class LotChange(BaseModel):
+    """By how much a transfer changed a lot; `earned_by` is the transfer that first brought its points."""
+
+    earned_by: UUID
+    points: int
+    expires_at: AwareDatetime | None
 
 
 class EntryOut(BaseModel):
@@ -30,6 +73,7 @@ class EntryOut(BaseModel):
     event_id: UUID | None = None
     occurred_at: AwareDatetime
     posted_at: AwareDatetime
+    lots: list[LotChange] = Field(description="The first 50, soonest expiry first.")
 
 
 class LotOut(BaseModel):
@@ -40,6 +84,7 @@ class LotOut(BaseModel):
     remaining: int
     earned_at: AwareDatetime
     expires_at: AwareDatetime | None
+    pending_until: AwareDatetime | None = None
     reason: str
 
 
@@ -61,8 +106,12 @@ class MemberOut(BaseModel):
     """What a customer has: the loyalty section of the 360 view."""
 
     balance: int
-    pending: int
+    pending: int = Field(description="Earned, and not available yet.")
+    held: int = Field(description="Set aside, until it is captured or released.")
     owed: int = Field(description="Of refunded purchases; taken from the next points that come in.")
+    tier: dict[str, Any] = Field(
+        description="name, since, multiplier, benefits, qualifying, next, falls_at, projected."
+    )
     lifetime: Lifetime
     next_expiry: NextExpiry | None
     recent: list[dict[str, Any]] = Field(description="The last entries of the statement.")
@@ -80,14 +129,38 @@ class ExpiryMonth(BaseModel):
 
     month: str | None
     points: int
+    cost: int = Field(description="Minor units.")
+
+
+class Period(BaseModel):
+    """What moved between two moments. opening + earned - spent - expired + adjusted + reversed = closing."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    since: AwareDatetime = Field(alias="from")
+    to: AwareDatetime
+    opening: int
+    earned: int
+    spent: int
+    expired: int
+    adjusted: int = Field(description="Signed.")
+    reversed: int = Field(description="Signed: redemptions given back, less earnings taken back.")
+    closing: int
 
 
 class LiabilityOut(BaseModel):
-    """What the programme owes its members. `points` is the sum of balances, and of the months."""
+    """What the programme owes its members, pending and held points included.
+
+    `points` is the sum of all balances, and of the months.
+    """
 
     points: int
     cost: Money
     by_expiry: list[ExpiryMonth]
+    expected_breakage: int = Field(
+        description="Points that will likely expire: the share of the last two years, of what can."
+    )
+    period: Period
 
 
 class DifferenceOut(BaseModel):

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -90,16 +91,6 @@ async def test_a_new_customer_gets_an_account_and_the_sign_up_points(
     assert row["expires_at"] == MORNING + timedelta(days=365)
 
 
-async def test_without_sign_up_points_the_account_is_opened_all_the_same(
-    settings: LoyaltySettings, database: Database, ledger: Ledger
-) -> None:
-    member = uuid4()
-    none = settings.model_copy(update={"sign_up_points": 0})
-    await hear(Consumer(make_reactions(none), database), registered(member))
-    assert await ledger.balance(member) == 0
-    assert await ledger.count("section_marks") == 1
-
-
 async def test_a_purchase_earns_with_its_rule_arithmetic_time_and_event(
     consumer: Consumer, ledger: Ledger
 ) -> None:
@@ -135,15 +126,13 @@ async def test_a_purchase_too_small_to_earn_makes_no_transfer(consumer: Consumer
     assert await ledger.count("transfers") == 0
 
 
-async def test_each_currency_may_have_its_rate(
+async def test_money_of_other_currencies_counts_what_it_is_worth(
     settings: LoyaltySettings, database: Database, ledger: Ledger
 ) -> None:
-    from decimal import Decimal
-
     member = uuid4()
-    rated = settings.model_copy(update={"rates": {"JPY": Decimal("0.05")}})
+    exchanged = settings.model_copy(update={"exchange": {"JPY": Decimal("0.05")}})
     yen, yuan = purchase(member, 1000, currency="JPY"), purchase(member, 1000)
-    await hear(Consumer(make_reactions(rated), database), bought(yen, yuan))
+    await hear(Consumer(make_reactions(exchanged), database), bought(yen, yuan))
     assert await ledger.balance(member) == 50 + 10
 
 

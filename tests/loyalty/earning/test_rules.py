@@ -1,27 +1,35 @@
-"""The arithmetic of earning: floor once, shown, the same however it is cut up."""
+"""The arithmetic of earning: floor once, shown; what rules concern, how they add up and where they end."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.loyalty.earning.amounts import minor_digits
 from services.loyalty.earning.rules import (
-    Refunded,
-    due_back,
-    due_back_arithmetic,
-    expiry,
-    for_purchase,
-    for_sign_up,
-    minor_digits,
-    money,
+    Award,
+    Deed,
+    Part,
+    Rule,
+    Terms,
+    awards,
+    concerns,
+    in_order,
+    qualifying,
+    unlimited,
 )
+from services.loyalty.tiers.rules import Tier
+from tests.loyalty.earning.making import START, TERMS, TIERS, a_purchase, a_rule
 
-ONE = Decimal(1)
-LIMIT = 10**9
-amounts = st.integers(1, 2**53)
-rates = st.decimals(Decimal(0), Decimal(10_000), places=6)
+GOLD = TIERS.tiers[2]
+DAY = timedelta(days=1)
+
+
+def give(deed: Deed, *rules: Rule, tier: Tier | None = None, first: bool = False) -> list[Award]:
+    return awards(deed, in_order(rules), TERMS, {}, tier=tier, first=first)
 
 
 @pytest.mark.parametrize(
@@ -29,104 +37,146 @@ rates = st.decimals(Decimal(0), Decimal(10_000), places=6)
     [
         (12900, "CNY", "1", 129, "floor(129.00 CNY × 1) = 129"),
         (12999, "CNY", "1", 129, "floor(129.99 CNY × 1) = 129"),
-        (99, "CNY", "1", 0, "floor(0.99 CNY × 1) = 0"),
-        (1000, "JPY", "0.01", 10, "floor(1000 JPY × 0.01) = 10"),
+        (1000, "JPY", "1", 50, "floor(1000 JPY × 1 × 0.05 CNY/JPY) = 50"),
         (12345, "KWD", "2", 24, "floor(12.345 KWD × 2) = 24"),
         (333, "USD", "1.50", 4, "floor(3.33 USD × 1.5) = 4"),
-        (
-            100_00,
-            "USD",
-            "0.1",
-            10,
-            "floor(100.00 USD × 0.1) = 10",
-        ),  # not 9, as binary fractions would have it
-        (0, "CNY", "1", 0, "floor(0.00 CNY × 1) = 0"),
-        (-500, "CNY", "1", 0, "floor(-5.00 CNY × 1) = 0"),
+        (10000, "USD", "0.1", 10, "floor(100.00 USD × 0.1) = 10"),  # not 9, as binary fractions would have it
     ],
 )
 def test_a_purchase_earns_the_floor_of_amount_times_rate(
     amount: int, currency: str, rate: str, points: int, arithmetic: str
 ) -> None:
-    earned = for_purchase(amount, currency, rate=Decimal(rate), limit=LIMIT)
-    assert (earned.points, earned.rule, earned.arithmetic) == (points, "purchase", arithmetic)
+    (award,) = give(a_purchase(amount, currency=currency), a_rule(rate=Decimal(rate)))
+    assert (award.points, award.rule, award.arithmetic) == (points, "purchase", arithmetic)
 
 
-def test_a_purchase_earns_no_more_than_the_limit_and_says_so() -> None:
-    earned = for_purchase(2**53, "JPY", rate=ONE, limit=1000)
-    assert earned.points == 1000
-    assert earned.arithmetic.endswith("= 9007199254740992, at most 1000")
+@pytest.mark.parametrize("amount", [99, 0, -500])
+def test_what_is_less_than_a_point_gives_none(amount: int) -> None:
+    assert give(a_purchase(amount), a_rule()) == []
 
 
-@given(amounts, st.sampled_from(["CNY", "JPY", "KWD", "CLF", "XTS"]), rates)
+def test_tier_and_campaign_multiply_before_the_one_floor() -> None:
+    double = a_rule("double-week", multiplier=Decimal(2))
+    triple = a_rule("triple-day", multiplier=Decimal("2.5"))
+    (award,) = give(a_purchase(12999), a_rule(), double, triple, tier=GOLD)
+    assert award.points == 487  # 129.99 × 1.5 × 2.5 = 487.4625; three floors would have given 482
+    assert award.arithmetic == "floor(129.99 CNY × 1 × 1.5 gold × 2.5 triple-day) = 487"
+
+
+def test_a_campaign_raises_only_the_lines_it_names() -> None:
+    kitchen = a_rule("kitchen-week", multiplier=Decimal(3), categories=frozenset({"kitchen"}))
+    lines = (Part(5050, "kitchen", "A"), Part(2000, "garden", "B"))
+    (award,) = give(a_purchase(7999, parts=lines), a_rule(), kitchen)
+    assert award.points == 180  # 50.50 × 3 + 20.00 + 9.49 for what no line tells = 180.99
+    assert award.arithmetic == "floor((50.50 × 3 kitchen-week + 29.49) CNY × 1) = 180"
+
+
+def test_a_rule_for_a_category_or_sku_counts_its_lines_and_never_more_than_was_paid() -> None:
+    rule = a_rule("pans", rate=Decimal(2), categories=frozenset({"kitchen"}), skus=frozenset({"B"}))
+    lines = (Part(5000, "kitchen", "A"), Part(2000, "garden", "B"), Part(900, "garden", "C"))
+    assert [award.points for award in give(a_purchase(7900, parts=lines), rule)] == [140]
+    assert [award.points for award in give(a_purchase(3000, parts=lines), rule)] == [60]
+    assert give(a_purchase(900, parts=lines[2:]), rule) == []
+
+
+def test_rules_add_up_each_by_name_unless_one_is_exclusive() -> None:
+    bonus = a_rule("first-bonus", points=100, first_only=True, priority=5)
+    deed = a_purchase(5000)
+    assert [(a.rule, a.points) for a in give(deed, a_rule(), bonus, first=True)] == [
+        ("first-bonus", 100),
+        ("purchase", 50),
+    ]
+    assert [a.rule for a in give(deed, a_rule(), bonus)] == ["purchase"]
+    alone = a_rule("staff", rate=Decimal("0.5"), exclusive=True, priority=9)
+    assert [(a.rule, a.points) for a in give(deed, a_rule(), bonus, alone, first=True)] == [("staff", 25)]
+
+
+def test_limits_of_the_day_and_the_month_leave_what_is_left() -> None:
+    rule = a_rule("activity", kind="activity", points=10, daily_limit=25, monthly_limit=40)
+    used: dict[str, Any] = {}
+    given = []
+    for n, days in enumerate([0, 0, 0, 0, 1, 1, 2, 40]):
+        deed = a_purchase(0, n, kind="activity", at=START + days * DAY)
+        given.append([award.points for award in awards(deed, [rule], TERMS, used)])
+    assert given == [[10], [10], [5], [], [10], [5], [], [10]]
+    (award,) = awards(a_purchase(0, 9, kind="activity", at=START + 41 * DAY), [rule], TERMS, used)
+    assert award.arithmetic == "10 each"
+
+
+def test_a_deed_earns_no_more_by_a_rule_than_the_programme_allows() -> None:
+    terms = Terms("CNY", {}, 1000)
+    (award,) = awards(a_purchase(2**53), [a_rule()], terms, {})
+    assert (award.points, award.arithmetic[-14:]) == (1000, ", at most 1000")
+
+
+def test_points_wait_and_expire_counted_from_the_deed() -> None:
+    (award,) = give(a_purchase(100), a_rule(pending_days=14, points_days=30))
+    assert (award.pending_until, award.expires_at) == (START + 14 * DAY, START + 30 * DAY)
+
+
+@pytest.mark.parametrize(
+    ("said", "fits"),
+    [
+        ({}, True),
+        ({"kind": "activity", "points": 1}, False),
+        ({"starts_at": START + DAY}, False),
+        ({"ends_at": START}, False),
+        ({"made_at": START + DAY}, False),  # made after we heard of it
+        ({"currency": "JPY"}, False),
+        ({"channels": frozenset({"web"})}, True),
+        ({"channels": frozenset({"shop"})}, False),
+        ({"subjects": frozenset({"review"})}, False),
+    ],
+)
+def test_whom_a_rule_concerns(said: dict[str, Any], fits: bool) -> None:
+    assert concerns(a_rule(**said), a_purchase(100, channel="web")) is fits
+
+
+@given(st.integers(1, 2**53), st.sampled_from(["CNY", "KWD", "CLF"]), st.decimals(0, 10_000, places=6))
 def test_the_floor_is_exact(amount: int, currency: str, rate: Decimal) -> None:
-    points = for_purchase(amount, currency, rate=rate, limit=10**30).points
-    exact_thousandths = amount * int(rate * 10**6)
-    unit = 10 ** (6 + minor_digits(currency))
-    assert points * unit <= exact_thousandths < (points + 1) * unit
+    terms = Terms("CNY", {}, 10**30)
+    given_by = awards(a_purchase(amount, currency=currency), [a_rule(rate=rate)], terms, {}, tier=GOLD)
+    points = sum(award.points for award in given_by)
+    unit = 10 ** (7 + minor_digits(currency))
+    assert points * unit <= amount * int(rate * 10**6) * 15 < (points + 1) * unit
 
 
-@given(amounts, amounts, rates)
-def test_who_pays_more_never_earns_less(one: int, other: int, rate: Decimal) -> None:
-    less, more = sorted([one, other])
-    assert (
-        for_purchase(less, "CNY", rate=rate, limit=LIMIT).points
-        <= for_purchase(more, "CNY", rate=rate, limit=LIMIT).points
-    )
-
-
-def test_a_sign_up_gives_its_points_once() -> None:
-    assert for_sign_up(500).arithmetic == "500 once"
-
-
-@pytest.mark.parametrize(
-    ("earned", "paid", "refunded", "taken", "due"),
-    [
-        (129, 12900, 12900, 0, 129),  # all
-        (129, 12900, 6450, 0, 64),  # half, rounded down
-        (129, 12900, 12900, 64, 65),  # the other half takes the rest
-        (129, 12900, 99999, 0, 129),  # never more than was earned
-        (129, 12900, 6450, 64, 0),  # done
-        (129, 12900, 6450, 129, 0),  # an operator took it all before
-        (0, 50, 50, 0, 0),
-    ],
-)
-def test_refunds_take_back_their_share(earned: int, paid: int, refunded: int, taken: int, due: int) -> None:
-    assert due_back(Refunded(earned, paid, refunded, taken)) == due
-
-
-@given(st.integers(0, 2**53), st.integers(1, 2**53), st.lists(st.integers(1, 2**50), max_size=20))
-def test_many_small_refunds_take_exactly_what_one_large_one_does(
-    earned: int, paid: int, parts: list[int]
+@given(st.lists(st.integers(0, 10**6), min_size=1, max_size=5), st.integers(0, 10**6))
+def test_splitting_a_purchase_into_lines_changes_nothing_without_campaigns_that_name_lines(
+    lines: list[int], rest: int
 ) -> None:
-    taken = 0
-    for n in range(len(parts)):
-        taken += due_back(Refunded(earned, paid, sum(parts[: n + 1]), taken))
-    assert taken == due_back(Refunded(earned, paid, sum(parts), 0))
-    assert 0 <= taken <= earned
+    parts = tuple(Part(amount, "kitchen", f"S{n}") for n, amount in enumerate(lines))
+    double = a_rule("double", multiplier=Decimal(2))
+    one = give(a_purchase(sum(lines) + rest), a_rule(), double)
+    split = give(a_purchase(sum(lines) + rest, parts=parts), a_rule(), double)
+    assert [award.points for award in one] == [award.points for award in split]
 
 
-def test_the_share_that_is_taken_back_is_shown() -> None:
-    assert due_back_arithmetic(Refunded(129, 12900, 6450, 0)) == "floor(129 × 6450 ÷ 12900) = 64"
-    assert due_back_arithmetic(Refunded(129, 12900, 12900, 64)) == (
-        "floor(129 × 12900 ÷ 12900) = 129, less 64 taken before"
-    )
-
-
-def test_points_expire_counted_from_when_they_were_earned() -> None:
-    at = datetime(1997, 3, 1, tzinfo=UTC)
-    assert expiry(at, 30) == at + timedelta(days=30)
-    assert expiry(at, None) is None
-    assert expiry(datetime(9999, 6, 1, tzinfo=UTC), 365) is None
+def test_what_qualifies_is_told_in_the_programmes_money() -> None:
+    assert qualifying(a_purchase(12999), TERMS) == 12999
+    assert qualifying(a_purchase(1000, currency="JPY"), TERMS) == 5000  # 1000 yen, 50 yuan
+    assert qualifying(a_purchase(12345, currency="KWD"), TERMS) == 1234
+    assert qualifying(a_purchase(-5), TERMS) == 0
 
 
 @pytest.mark.parametrize(
-    ("amount", "currency", "shown"),
+    ("rule", "bounded"),
     [
-        (12900, "CNY", "129.00 CNY"),
-        (5, "USD", "0.05 USD"),
-        (12900, "JPY", "12900 JPY"),
-        (-1, "BHD", "-0.001 BHD"),
+        (a_rule(), True),
+        (a_rule(points=500, kind="sign-up"), True),
+        (a_rule(points=10, kind="activity"), False),
+        (a_rule(points=10, kind="activity", daily_limit=50), True),
+        (a_rule(points=10), False),
+        (a_rule(points=10, first_only=True), True),
+        (a_rule(rate=Decimal(50)), False),  # 50 + 1 of the other, doubled by platinum: all that is paid
+        (a_rule(rate=Decimal(50), monthly_limit=100), True),
+        (a_rule(multiplier=Decimal(2)), False),
+        (a_rule(multiplier=Decimal(2), ends_at=START), True),
+        (a_rule(multiplier=Decimal(50), ends_at=START), False),
     ],
 )
-def test_money_is_written_as_people_write_it(amount: int, currency: str, shown: str) -> None:
-    assert money(amount, currency) == shown
+def test_what_would_award_without_limit_is_told(rule: Rule, bounded: bool) -> None:
+    why = unlimited(
+        rule, [a_rule("other")], cost_per_point=Decimal(1), currency="CNY", highest_tier=Decimal(2)
+    )
+    assert (why is None) is bounded

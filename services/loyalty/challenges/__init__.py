@@ -1,0 +1,1 @@
+"""Challenges: tasks over what members do, their badges, and the boards on which members stand."""
