@@ -59,7 +59,7 @@ async def read_effect(
     settings: LoyaltySettings = request.app.state.settings
     now = utc_now()
     end = end or now.date()
-    kind, name = _one_of({"reward": reward and str(reward), "rule": rule, "tier": tier})
+    kind, name = _one_of({"reward": str(reward) if reward else None, "rule": rule, "tier": tier})
     if not timedelta(0) < end - start <= MAX_PERIOD:
         raise Invalid(errors=[FieldError("query:to", f"from 1 to {MAX_PERIOD.days} days after `from`")])
     if not await store.known(pool, kind, name):

@@ -11,8 +11,9 @@ covariates (Hahn 1998, "On the role of the propensity score", Econometrica 66, 3
     ψ = (y - ȳ(s) - effect) / n            for who had it
     ψ = -(n(s) / m(s)) (y - ȳ(s)) / n      for who did not,
 
-n of them had it, n(s) of these in a stratum with m(s) others; ψ is summed over the weeks of one member before
-it is squared, as these are not independent (Liang & Zeger 1986, Biometrika 73, 13-22). The interval is normal.
+n of them had it, n(s) of these in a stratum with m(s) others; ψ is summed over the weeks of one member
+before it is squared, as these are not independent (Liang & Zeger 1986, Biometrika 73, 13-22). The interval is
+normal.
 
 What nobody can rule out: a reason to have it that is also a reason to buy and shows in none of the three.
 """
@@ -51,7 +52,7 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Observations:
-    """Members in weeks: who, in which stratum, whether they had it, and purchases, spend and churn after it."""
+    """Members in weeks: who, in which stratum, with it or not, and purchases, spend and churn after it."""
 
     member: Integers
     stratum: Integers

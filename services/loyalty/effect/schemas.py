@@ -33,9 +33,9 @@ class MembersOut(BaseModel):
 class EffectOut(BaseModel):
     """What a reward, rule or tier did to those who first had it in the period.
 
-    Purchases and spend (minor units of `currency`, before refunds) are per member over the days after the week
-    in which they had it; churn is the share who bought nothing in them. `retained` is how many members bought
-    who otherwise would not have.
+    Purchases and spend (minor units of `currency`, before refunds) are per member over the days after the
+    week in which they had it; churn is the share who bought nothing in them. `retained` is how many members
+    bought who otherwise would not have.
     """
 
     reward: UUID | None = None

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.responses import Response
 
-from services.loyalty.rewards import service, store
+from services.loyalty.rewards import rules, service, store
 from services.loyalty.rewards.schemas import (
     CancelIn,
     RewardIn,
@@ -40,6 +40,7 @@ async def list_rewards(
     session: Session,
     caller: Reader,
     every: Annotated[bool, Query(alias="all", description="For admins: those not on offer too.")] = False,
+    customer_id: Annotated[UUID | None, Query(description="Whose `price` to show.")] = None,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> Page[RewardOut]:
@@ -49,7 +50,12 @@ async def list_rewards(
     after = decode_cursor(cursor, UUID)[0] if cursor else None
     found = await store.page(session, on_at=None if every else utc_now(), after=after, limit=limit + 1)
     more = encode_cursor(found[limit - 1].id) if len(found) > limit else None
-    return Page(items=[RewardOut.model_validate(reward) for reward in found[:limit]], next_cursor=more)
+    items = [RewardOut.model_validate(reward) for reward in found[:limit]]
+    if customer_id is not None:
+        tier = await store.tier_of(session, customer_id)
+        for item, reward in zip(items, found, strict=False):
+            item.price = rules.price(service.terms_of(reward), tier)
+    return Page(items=items, next_cursor=more)
 
 
 @router.post("/v1/rewards", status_code=201, response_model=RewardOut, dependencies=ADMIN)

@@ -70,6 +70,7 @@ class RewardOut(BaseModel):
     partner_id: UUID | None
     retired_at: datetime | None
     version: int
+    price: int | None = Field(None, description="For the customer of the request, by their tier.")
 
     @computed_field(description="Pieces still there; null: no end.")  # type: ignore[prop-decorator]
     @property

@@ -9,10 +9,11 @@ from services.loyalty.earning.service import settle
 from services.loyalty.ledger import store as ledger
 from services.loyalty.ledger.refusals import AlreadyReversed, TooManyPoints
 from services.loyalty.ledger.store import MAX_POINTS, Cause, Key
+from services.loyalty.partners import service as partners
 from services.loyalty.rewards import rules, store
 from services.loyalty.rewards.rules import Terms
 from services.loyalty.rewards.schemas import CancelIn, RewardRedemptionIn
-from services.loyalty.tables import Reward, RewardRedemption
+from services.loyalty.tables import LoyaltyPartner, Reward, RewardRedemption
 from shared.contracts.loyalty import RewardRedeemed
 from shared.database import raw
 from shared.ids import new_id
@@ -31,18 +32,21 @@ async def redeem(
 
     Raises:
         UnknownReward, WindowClosed, OutOfStock, LimitReached, TooManyPoints, UnknownMember,
-        InsufficientPoints: nothing was changed.
+        InsufficientPoints, PartnerInactive: nothing was changed.
     """
     reward = await store.locked(session, reward_id)
     taken = await store.taken_by(session, reward_id, wanted.customer_id)
     terms = terms_of(reward)
     rules.check(terms, quantity=wanted.quantity, taken_before=taken, now=now)
-    price = rules.price(terms, None)
+    price = rules.price(terms, await store.tier_of(session, wanted.customer_id))
     points = price * wanted.quantity
     if points > MAX_POINTS:
         raise TooManyPoints("Take fewer pieces.")
     redemption_id = new_id()
     reward.taken += wanted.quantity
+    partner = None if reward.partner_id is None else await session.get(LoyaltyPartner, reward.partner_id)
+    if partner is not None:
+        partners.require_active(partner)
     connection = await raw(session)
     posted = await ledger.spend(
         connection,
@@ -50,7 +54,10 @@ async def redeem(
         points,
         Cause(reward.name, actor, now, f"reward {reward.id}", f"{wanted.quantity} × {price} = {points}"),
         Key(f"reward/{redemption_id}", redemption_id.bytes),
+        partner=reward.partner_id,
     )
+    if partner is not None:
+        session.add(partners.accepted(partner, posted))
     redemption = RewardRedemption(
         id=redemption_id,
         reward_id=reward.id,

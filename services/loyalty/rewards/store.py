@@ -7,11 +7,14 @@ together, and two who want the last piece go one after the other.
 from datetime import datetime
 from uuid import UUID
 
+from sqlalchemy import text
 from sqlmodel import col, func, or_, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.loyalty.tables import Reward, RewardRedemption
 from shared.problems import NotFound
+
+_TIER = text("SELECT tier_now FROM standings WHERE customer_id = :customer")
 
 
 class UnknownReward(NotFound):
@@ -56,6 +59,11 @@ async def taken_by(session: AsyncSession, reward_id: UUID, customer_id: UUID) ->
         col(RewardRedemption.cancelled_at).is_(None),
     )
     return int((await session.exec(query)).one())
+
+
+async def tier_of(session: AsyncSession, customer_id: UUID) -> str | None:
+    """The tier in which a customer is now; None for who has bought nothing yet. Index: standings_pkey."""
+    return (await session.execute(_TIER, {"customer": customer_id})).scalar_one_or_none()
 
 
 async def page(

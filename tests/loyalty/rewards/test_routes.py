@@ -129,6 +129,21 @@ async def test_taking_a_reward_tells_the_others(database: Database, ledger: Ledg
     assert (told.reward, told.points) == ("Mug", 100)
 
 
+async def test_a_tier_pays_its_own_price(client: httpx.AsyncClient, ledger: Ledger) -> None:
+    gold, newcomer = await ledger.member(100), await ledger.member(100)
+    await ledger.pool.execute(
+        """INSERT INTO standings (customer_id, clock, last_id, tier, quantities, total, counted, tier_now,
+                                  shown, tiers_version)
+           VALUES ($1, now(), $1, 'gold', '[]', 0, '{}', 'gold', '{}', 1)""",
+        gold,
+    )
+    reward = await make(client, tier_points={"gold": 80})
+    for member, price in ((gold, 80), (newcomer, 100)):
+        listed = (await client.get("/v1/rewards", params={"customer_id": str(member), "limit": 200})).json()
+        assert [item["price"] for item in listed["items"] if item["id"] == reward["id"]] == [price]
+        assert (await take(client, reward, member)).json()["points"] == price
+
+
 async def test_points_that_were_given_back_by_hand_are_not_given_twice(
     client: httpx.AsyncClient, ledger: Ledger
 ) -> None:
