@@ -44,8 +44,8 @@ class LoyaltySettings(ServiceSettings):
 
     refund_policy: Literal["pending-only", "within-balance", "owed"] = Field(
         "owed",
-        description="What refunds take back: only points that are still pending, what the balance has, or all, "
-        "owed against future points.",
+        description="What refunds take back: only what is still pending, what the balance has, or all of it, "
+        "the rest being owed against future points.",
     )
     hold_minutes: int = Field(30, ge=1, le=525_600, description="How long points are held by default.")
     hold_days_limit: int = Field(30, ge=1, le=365, description="The longest that points may be held.")

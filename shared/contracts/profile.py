@@ -34,6 +34,45 @@ class CustomerUpdated(ProfileEvent):
     attributes: dict[str, Any]
 
 
+class CustomerMerged(ProfileEvent):
+    """Two customers are one: what is known of `merged_id` belongs to `survivor_id` from now on."""
+
+    type: ClassVar[str] = "customer.merged"
+
+    survivor_id: UUID
+    merged_id: UUID
+    merge_id: UUID
+
+    @property
+    def customer_id(self) -> UUID:
+        """Whose journey it belongs to."""
+        return self.survivor_id
+
+
+class CustomerUnmerged(ProfileEvent):
+    """A merge was undone: the two are two again. It may come before its merge."""
+
+    type: ClassVar[str] = "customer.unmerged"
+
+    survivor_id: UUID
+    merged_id: UUID
+    merge_id: UUID
+
+    @property
+    def customer_id(self) -> UUID:
+        """Whose journey it belongs to."""
+        return self.survivor_id
+
+
+class CustomerErased(ProfileEvent):
+    """Everything personal of a customer is to be forgotten; each part answers with `erasure.completed`."""
+
+    type: ClassVar[str] = "customer.erased"
+
+    customer_id: UUID
+    erasure_id: UUID
+
+
 class Reference(Frozen):
     """What asked for a resolution."""
 

@@ -1,6 +1,8 @@
 """The loyalty API: every body of the contract as written, and each kind of refusal a caller can get."""
 
 import asyncio
+import csv
+import io
 from collections import Counter
 from datetime import timedelta
 from typing import Any
@@ -155,6 +157,7 @@ async def test_the_member_is_shown_with_everything(client: httpx.AsyncClient) ->
     assert shown == {
         "balance": 370,
         "pending": 0,
+        "held": 0,
         "owed": 0,
         "lifetime": {"earned": 420, "spent": 50},
         "next_expiry": {"points": 70, "expires_at": soon.isoformat()},
@@ -267,11 +270,82 @@ async def test_the_liability_is_the_sum_of_balances_and_of_the_months(client: ht
     other = uuid4()
     await post(client, f"/v1/loyalty/{other}/earnings", body)
     await post(client, f"/v1/loyalty/{other}/redemptions", {"points": 15})
-    assert (await client.get("/v1/loyalty/liability")).json() == {
+    told = (await client.get("/v1/loyalty/liability")).json()
+    period = told.pop("period")
+    assert told == {
         "points": 125,
         "cost": {"amount": 125, "currency": "CNY"},
-        "by_expiry": [{"month": "2031-02", "points": 25}, {"month": None, "points": 100}],
+        "by_expiry": [
+            {"month": "2031-02", "points": 25, "cost": 25},
+            {"month": None, "points": 100, "cost": 100},
+        ],
+        "expected_breakage": 0,
     }
+    moved = {"earned": 140, "spent": 15, "expired": 0, "adjusted": 0, "reversed": 0}
+    assert {key: value for key, value in period.items() if key not in {"from", "to"}} == {
+        "opening": 0,
+        **moved,
+        "closing": 125,
+    }
+    wrong = await client.get("/v1/loyalty/liability?from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z")
+    assert is_problem(wrong, 422, "invalid")
+
+
+async def test_a_checkout_holds_points_and_captures_some_of_them(client: httpx.AsyncClient) -> None:
+    member = await member_with(client, 100)
+    path, body = f"/v1/loyalty/{member}/holds", {"points": 60, "reason": "checkout 7"}
+    held = await post(client, path, body, "k")
+    assert (held.status_code, held.json()["points"], held.json()["balance"]) == (201, 60, 40)
+    again = await post(client, path, body, "k")
+    assert (again.json(), again.headers["Idempotency-Replayed"]) == (held.json(), "true")
+    assert is_problem(await post(client, path, body), 409, "insufficient-points")
+    assert is_problem(await post(client, path, body | {"points": 0}), 422, "invalid")
+    assert is_problem(await post(client, path, body | {"points": 2**53}), 422, "invalid")
+    late = await post(client, path, body | {"expires_at": "2020-01-01T00:00:00Z"})
+    assert late.json()["errors"][0]["pointer"] == "/expires_at"
+    shown = (await client.get(f"/v1/loyalty/{member}")).json()
+    assert (shown["balance"], shown["pending"], shown["held"]) == (40, 0, 60)
+
+    hold = f"/v1/holds/{held.json()['hold_id']}"
+    assert is_problem(await post(client, f"{hold}/capture", {"points": 61}), 409, "more-than-held")
+    captured = await post(client, f"{hold}/capture", {"points": 45, "reason": "voucher"}, "c")
+    assert (captured.status_code, captured.json()["points"], captured.json()["balance"]) == (201, 45, 55)
+    assert (await post(client, f"{hold}/capture", {"points": 45, "reason": "voucher"}, "c")).headers[
+        "Idempotency-Replayed"
+    ] == "true"
+    assert is_problem(await post(client, f"{hold}/release", {}), 409, "hold-closed")
+    assert is_problem(await post(client, f"/v1/holds/{uuid4()}/release", {}), 404, "unknown-hold")
+    other = await post(client, path, {"points": 5})
+    released = await client.post(
+        f"/v1/holds/{other.json()['hold_id']}/release", headers={"Idempotency-Key": "r"}
+    )
+    assert (released.status_code, released.json()["balance"]) == (201, 55)
+
+
+async def test_the_statement_names_the_lots_and_is_also_csv(client: httpx.AsyncClient) -> None:
+    member = await member_with(client, 100)
+    spent = await post(client, f"/v1/loyalty/{member}/redemptions", {"points": 30, "reason": "=HYPERLINK(1)"})
+    await post(client, f"/v1/loyalty/{member}/holds", {"points": 20})
+    path = f"/v1/loyalty/{member}/entries"
+    lines = (await client.get(path)).json()["items"]
+    assert [line["points"] for line in lines] == [-20, -30, 100]
+    earned_by = lines[-1]["transfer_id"]
+    assert [line["lots"] for line in lines[1:]] == [
+        [{"earned_by": earned_by, "points": points, "expires_at": None}] for points in (-30, 100)
+    ]
+    held = (await client.get(f"{path}?account=held")).json()["items"]
+    assert [(line["kind"], line["points"], line["balance"]) for line in held] == [("hold", 20, 20)]
+    assert (await client.get(f"{path}?account=pending")).json()["items"] == []
+
+    as_csv = await client.get(path, headers={"Accept": "text/csv"})
+    assert as_csv.headers["content-type"].startswith("text/csv")
+    assert as_csv.text == (await client.get(f"{path}?format=csv")).text
+    rows = list(csv.DictReader(io.StringIO(as_csv.text)))
+    assert [row["points"] for row in rows] == ["-20", "-30", "100"]
+    assert rows[1]["reason"] == "'=HYPERLINK(1)"
+    assert rows[1]["transfer_id"] == spent.json()["transfer_id"]
+    assert rows[1]["lots"] == f"'-30 earned by {earned_by}, expires never"
+    assert is_problem(await client.get(f"/v1/loyalty/{uuid4()}/entries?format=csv"), 404, "unknown-member")
 
 
 async def test_the_audit_of_a_sound_and_of_a_broken_ledger(client: httpx.AsyncClient, ledger: Ledger) -> None:

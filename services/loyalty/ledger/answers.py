@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import orjson
 from starlette.responses import Response
 
-from services.loyalty.ledger.store import Posted
+from services.loyalty.ledger.store import Held, Posted
 from shared.web.idempotency import replayed
 from shared.web.paging import encode_cursor
 
@@ -17,6 +17,13 @@ def posted(answer: Posted) -> Response:
         answer.points,
         answer.balance,
     )
+    response = Response(body, 201, media_type="application/json")
+    return replayed(response) if answer.replayed else response
+
+
+def held(answer: Held) -> Response:
+    """201 with the hold; a replay says so in its header."""
+    body = orjson.dumps({"hold_id": str(answer.hold_id), "points": answer.points, "balance": answer.balance})
     response = Response(body, 201, media_type="application/json")
     return replayed(response) if answer.replayed else response
 

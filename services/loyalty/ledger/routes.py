@@ -1,13 +1,16 @@
 """What members have, over HTTP: balance, statement and lots; for operators the liability and the audit."""
 
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Request
-from starlette.responses import Response
+from fastapi import APIRouter, Header, Query, Request
+from pydantic import AwareDatetime
+from starlette.responses import Response, StreamingResponse
 
 from services.loyalty import section
-from services.loyalty.ledger import store
+from services.loyalty.ledger import statement, store
 from services.loyalty.ledger.answers import page
 from services.loyalty.ledger.audit import CHECKS, audit
 from services.loyalty.ledger.refusals import UnknownMember
@@ -19,8 +22,11 @@ from services.loyalty.ledger.schemas import (
     LotOut,
     MemberOut,
     Money,
+    Period,
 )
 from services.loyalty.settings import LoyaltySettings
+from shared.clock import utc_now
+from shared.problems import FieldError, Invalid
 from shared.web.dependencies import Pool
 from shared.web.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor
 from shared.web.security import scope
@@ -30,18 +36,35 @@ router = APIRouter(tags=["loyalty"])
 READ = [scope("loyalty:read")]
 OPERATE = [scope("admin")]
 
+Account = Literal["available", "pending", "held"]
+KINDS: dict[Account, str] = {"available": "member", "pending": "pending", "held": "hold"}
+PERIOD_DAYS = 30
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 FIRST_ENTRY = 2**63 - 1  # above every entry's id: the statement begins with the newest
 
 
 @router.get("/v1/loyalty/liability", dependencies=READ)
-async def read_liability(request: Request, pool: Pool) -> LiabilityOut:
-    """What the programme owes: points outstanding, their cost, and the months in which they expire."""
+async def read_liability(
+    request: Request,
+    pool: Pool,
+    since: Annotated[
+        AwareDatetime | None, Query(alias="from", description="A month back by default.")
+    ] = None,
+    to: Annotated[AwareDatetime | None, Query(description="Now by default; what was posted before.")] = None,
+) -> LiabilityOut:
+    """What the programme owes: points outstanding, their cost and expiry, and what moved in a period."""
     settings: LoyaltySettings = request.app.state.settings
-    found = await store.liability(pool)
+    to = to or utc_now()
+    since = since or to - timedelta(days=PERIOD_DAYS)
+    if not EARLIEST <= since <= to <= LATEST:
+        raise Invalid(errors=[FieldError("query:from", "must lie before `to`, both in this age")])
+    found = await statement.liability(pool, since, to)
     return LiabilityOut(
         points=found["points"],
         cost=Money(amount=found["cost"], currency=settings.currency),
         by_expiry=found["by_expiry"],
+        expected_breakage=found["expected_breakage"],
+        period=Period(**found["period"]),
     )
 
 
@@ -60,29 +83,63 @@ async def run_audit(pool: Pool) -> AuditOut:
 
 @router.get("/v1/loyalty/{customer_id}", response_model=MemberOut, dependencies=READ)
 async def read_member(customer_id: UUID, pool: Pool) -> Response:
-    """What a customer has: the same as the loyalty section of the 360 view."""
+    """What a customer has, or who it was merged into: the same as the loyalty section of the 360 view."""
     async with pool.acquire() as connection:
         found = await section.build(connection, [customer_id])
-    if customer_id not in found:
-        raise UnknownMember("Loyalty has not heard of this customer yet.")
-    return Response(found[customer_id].encode(), media_type="application/json")
+        if not found:
+            survivors = await store.survivors(connection, [customer_id])
+            found = await section.build(connection, list(survivors.values()))
+    for text in found.values():
+        return Response(text.encode(), media_type="application/json")
+    raise UnknownMember("Loyalty has not heard of this customer yet.")
 
 
-@router.get("/v1/loyalty/{customer_id}/entries", response_model=Page[EntryOut], dependencies=READ)
+@router.get(
+    "/v1/loyalty/{customer_id}/entries",
+    response_model=Page[EntryOut],
+    dependencies=READ,
+    responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
+)
 async def read_statement(
-    customer_id: UUID, pool: Pool, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+    *,
+    customer_id: UUID,
+    pool: Pool,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+    account: Annotated[
+        Account, Query(description="Which points: the available ones by default.")
+    ] = "available",
+    wanted: Annotated[
+        Literal["json", "csv"] | None,
+        Query(alias="format", description="csv: all lines, as `Accept: text/csv`."),
+    ] = None,
+    accept: Annotated[str, Header(include_in_schema=False)] = "",
 ) -> Response:
-    """The statement, newest first: what, when and why, with the running balance."""
-    before = decode_cursor(cursor, store.row_id)[0] if cursor else FIRST_ENTRY
-    account_id = await store.account_of(pool, customer_id)
-    return page(await store.statement(pool, account_id, before, limit + 1), limit)
+    """The statement, newest first: what, when and why, from which lots, with the running balance."""
+    before = decode_cursor(cursor, statement.row_id)[0] if cursor else FIRST_ENTRY
+    account_id = await store.account_of(pool, customer_id, KINDS[account])
+    if wanted == "csv" or (wanted is None and "text/csv" in accept):
+        headers = {"Content-Disposition": f'attachment; filename="points-{customer_id}.csv"'}
+        lines = statement.as_csv(pool, account_id, before)
+        return StreamingResponse(lines, media_type="text/csv", headers=headers)
+    if account_id is None:
+        return page([], limit)
+    return page(await statement.statement(pool, account_id, before, limit + 1), limit)
 
 
 @router.get("/v1/loyalty/{customer_id}/lots", response_model=Page[LotOut], dependencies=READ)
 async def read_lots(
-    customer_id: UUID, pool: Pool, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+    customer_id: UUID,
+    pool: Pool,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+    account: Annotated[
+        Account, Query(description="Which points: the available ones by default.")
+    ] = "available",
 ) -> Response:
     """The lots that still hold points, in the order in which they are spent: soonest expiry first."""
-    after = decode_cursor(cursor, store.row_id)[0] if cursor else None
-    account_id = await store.account_of(pool, customer_id)
-    return page(await store.open_lots(pool, account_id, after, limit + 1), limit)
+    after = decode_cursor(cursor, statement.row_id)[0] if cursor else None
+    account_id = await store.account_of(pool, customer_id, KINDS[account])
+    if account_id is None:
+        return page([], limit)
+    return page(await statement.open_lots(pool, account_id, after, limit + 1), limit)

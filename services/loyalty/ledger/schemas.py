@@ -1,4 +1,4 @@
-"""What the ledger's API takes and answers. Answers are written by the database as JSON; these describe them."""
+"""What the ledger's API takes and answers; the database writes most answers as JSON itself."""
 
 from typing import Annotated, Any
 from uuid import UUID

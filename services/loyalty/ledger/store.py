@@ -1,4 +1,4 @@
-"""All SQL of the ledger: posting through its functions, and what members and operators read."""
+"""Posting to the ledger through its functions; what is read of it is in statement.py and audit.py."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,10 +22,6 @@ FUNCTIONS_OF_0003 = tuple(_HERE / name for name in ("lots.sql", "holds.sql", "me
 MAX_POINTS = 2**53 - 1  # a balance that every JSON reader tells exactly
 
 Connection: TypeAlias = asyncpg.Connection | asyncpg.Pool
-
-
-class MergeTooEarly(Exception):
-    """Another merge of the customer stands, whose undo is still on its way; the event is tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +109,6 @@ _HOLD = "SELECT outcome, transfer_id, points, balance FROM place_hold($1, $2, $3
 _CLOSE_HOLD = """
     SELECT outcome, transfer_id, points, balance FROM close_hold($10, $11, $1, $2, $3, $4, $5, $6, $7, $8, $9)
 """
-# Index: holds_due.
-_DUE_HOLDS = """
-    SELECT id FROM holds WHERE closed_at IS NULL AND expires_at <= now() ORDER BY expires_at LIMIT $1
-"""
-_TIME_OUT = "SELECT close_hold($1, 0, 'Hold timed out', 'clock', now(), $2, '')"
 
 
 async def earn(
@@ -294,70 +285,6 @@ async def lock_members(connection: Connection, customer_ids: Sequence[UUID]) -> 
     await connection.execute("SELECT lock_members($1)", sorted(set(customer_ids)))
 
 
-async def expire_lots(connection: Connection, limit: int) -> int:
-    """Book the points that expired longest ago; fewer lots than the limit: all are done."""
-    done: int = await connection.fetchval("SELECT expire_lots($1)", limit)
-    return done
-
-
-async def promote_lots(connection: Connection, limit: int) -> tuple[list[UUID], bool]:
-    """Make pending points available whose time has come; whose they were, and whether there are more."""
-    row = await connection.fetchrow("SELECT owners, more FROM promote_lots($1)", limit)
-    return list(row["owners"]), row["more"]
-
-
-async def tell_expiring(connection: Connection, before: datetime, limit: int) -> int:
-    """Tell of points that expire soon, once for each member and day; fewer than the limit: all are told."""
-    told: int = await connection.fetchval("SELECT tell_expiring($1, $2)", before, limit)
-    return told
-
-
-async def release_due_holds(connection: Connection, limit: int) -> int:
-    """Give back what was held past its time, each hold in a transaction of its own; returns how many."""
-    due = await connection.fetch(_DUE_HOLDS, limit)
-    for row in due:
-        await connection.execute(_TIME_OUT, row["id"], f"timeout of hold {row['id']}")
-    return len(due)
-
-
-async def seal(connection: Connection, limit: int) -> int:
-    """Add the next transfers to the hash chain; returns how many there were."""
-    sealed: int = await connection.fetchval("SELECT seal_transfers($1)", limit)
-    return sealed
-
-
-async def merge(
-    connection: Connection, merge_id: UUID, survivor_id: UUID, merged_id: UUID, event_id: UUID | None
-) -> None:
-    """Move all points of a customer to another, lot by lot; later postings for the one reach the other.
-
-    A merge that is known, or whose undo came first, changes nothing.
-
-    Raises:
-        MergeTooEarly: another merge of this customer still stands.
-    """
-    outcome = await connection.fetchval(
-        "SELECT merge_customers($1, $2, $3, $4)", merge_id, survivor_id, merged_id, event_id
-    )
-    if outcome == "too-early":
-        raise MergeTooEarly
-
-
-async def unmerge(
-    connection: Connection, merge_id: UUID, survivor_id: UUID, merged_id: UUID, event_id: UUID | None
-) -> None:
-    """Undo a merge: what is left of the points that the merged customer brought goes back, lot by lot."""
-    await connection.execute(
-        "SELECT unmerge_customers($1, $2, $3, $4)", merge_id, survivor_id, merged_id, event_id
-    )
-
-
-async def forget(connection: Connection, customer_id: UUID) -> int:
-    """Replace a customer's id by a random one wherever it owns points; returns in how many accounts."""
-    forgotten: int = await connection.fetchval("SELECT forget_customer($1)", customer_id)
-    return forgotten
-
-
 async def survivors(connection: Connection, customer_ids: Sequence[UUID]) -> dict[UUID, UUID]:
     """Whose points these customers' are now: their own, or of whom they were merged into."""
     rows = await connection.fetch("SELECT customer, survivor FROM survivors($1)", list(set(customer_ids)))
@@ -385,96 +312,30 @@ def _accepted(found: asyncpg.Record) -> Posted:
     return Posted(transfer_id, points, balance, outcome == "replayed")
 
 
-# A member's statement, newest first: by the order of posting, which the running balance follows. $2: entries
-# before this one. Index: entries_statement.
-_STATEMENT = """
-    SELECT e.id, jsonb_build_object(
-        'transfer_id', t.id, 'kind', t.kind, 'points', e.points, 'balance', e.balance, 'reason', t.reason,
-        'rule', t.rule, 'arithmetic', t.arithmetic, 'reverses', t.reverses, 'event_id', t.event_id,
-        'occurred_at', t.occurred_at, 'posted_at', t.posted_at)::text AS item
-      FROM entries AS e JOIN transfers AS t ON t.id = e.transfer_id
-     WHERE e.account_id = $1 AND e.balance IS NOT NULL AND e.id < $2
-     ORDER BY e.id DESC LIMIT $3
+# Indexes: accounts_kind_owner_key, entries_pkey.
+_ACCOUNT = """
+    SELECT a.id FROM accounts AS m LEFT JOIN accounts AS a ON a.kind = $2::account_kind AND a.owner = m.owner
+     WHERE m.kind = 'member' AND m.owner = (SELECT survivor FROM survivors(ARRAY[$1::uuid]))
 """
-# What a member still has, in the order in which it is spent. $2: lots after this one. Index: lots_open.
-_LOTS = """
-    SELECT l.id, jsonb_build_object(
-        'transfer_id', l.transfer_id, 'points', l.points, 'remaining', l.remaining, 'earned_at', l.earned_at,
-        'expires_at', nullif(l.expires_at, 'infinity'),
-        'reason', (SELECT reason FROM transfers WHERE id = l.transfer_id))::text AS item
-      FROM lots AS l
-     WHERE l.account_id = $1 AND l.open
-       AND ($2::bigint IS NULL
-            OR (l.expires_at, l.id) > (SELECT last.expires_at, last.id FROM lots AS last WHERE last.id = $2))
-     ORDER BY l.expires_at, l.id LIMIT $3
-"""
-# Index: accounts_kind_owner_key.
-_MEMBER = "SELECT id FROM accounts WHERE kind = 'member' AND owner = $1"
-
 _MEMBERS_OF = """
-    SELECT a.owner FROM entries AS e JOIN accounts AS a ON a.id = e.account_id
-     WHERE e.transfer_id = $1 AND a.kind = 'member'
-"""
-
-# What is outstanding, by the month in which it expires; adds up to the members' balances.
-_LIABILITY = """
-    SELECT (SELECT coalesce(sum(balance), 0) FROM accounts WHERE balance IS NOT NULL) AS points,
-           round(coalesce(sum(months.cost), 0)) AS cost,
-           coalesce(jsonb_agg(jsonb_build_object('month', months.month, 'points', months.points)
-                              ORDER BY months.month NULLS LAST), '[]')::text AS by_expiry
-      FROM (SELECT to_char(nullif(expires_at, 'infinity') AT TIME ZONE 'UTC', 'YYYY-MM') AS month,
-                   sum(remaining) AS points, sum(remaining * cost_per_point) AS cost
-              FROM lots WHERE open GROUP BY 1) AS months
+    SELECT DISTINCT a.owner FROM entries AS e JOIN accounts AS a ON a.id = e.account_id
+     WHERE e.transfer_id = $1 AND a.kind <= 'hold'
 """
 
 
-async def account_of(connection: Connection, customer_id: UUID) -> int:
-    """The id of a member's account.
+async def account_of(connection: Connection, customer_id: UUID, kind: str = "member") -> int | None:
+    """The id of a customer's account, the survivor's when merged; None when none of this kind was opened.
 
     Raises:
         UnknownMember: loyalty has not heard of this customer.
     """
-    account_id: int | None = await connection.fetchval(_MEMBER, customer_id)
-    if account_id is None:
+    row = await connection.fetchrow(_ACCOUNT, customer_id, kind)
+    if row is None:
         raise refusal("unknown-account", None)
+    account_id: int | None = row["id"]
     return account_id
 
 
 async def members_of(connection: Connection, transfer_id: UUID) -> list[UUID]:
     """The customers whose points a transfer moved."""
     return [row["owner"] for row in await connection.fetch(_MEMBERS_OF, transfer_id)]
-
-
-def row_id(value: object) -> int:
-    """The id of an entry or lot in a cursor.
-
-    Raises:
-        ValueError: not such an id.
-    """
-    if type(value) is not int or not 0 <= value < 2**63:
-        raise ValueError("not the id of a row")
-    return value
-
-
-async def statement(
-    connection: Connection, account_id: int, before: int, limit: int
-) -> list[tuple[int, str]]:
-    """Entries of an account before one of them, newest first: id and JSON text."""
-    return [tuple(row) for row in await connection.fetch(_STATEMENT, account_id, before, limit)]
-
-
-async def open_lots(
-    connection: Connection, account_id: int, after: int | None, limit: int
-) -> list[tuple[int, str]]:
-    """Lots with points left after one of them, in the order they are spent: id and JSON text."""
-    return [tuple(row) for row in await connection.fetch(_LOTS, account_id, after, limit)]
-
-
-async def liability(connection: Connection) -> dict[str, Any]:
-    """Points outstanding, their cost in minor units, and the months in which they expire."""
-    row = await connection.fetchrow(_LIABILITY)
-    return {
-        "points": int(row["points"]),
-        "cost": int(row["cost"]),
-        "by_expiry": orjson.loads(row["by_expiry"]),
-    }

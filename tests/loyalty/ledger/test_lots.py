@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from services.loyalty.ledger import store
+from services.loyalty.ledger import merging, store, upkeep
 from services.loyalty.ledger.refusals import (
     AlreadyReversed,
     HoldClosed,
@@ -120,8 +120,8 @@ async def test_a_hold_is_released_once_also_when_its_time_is_over(ledger: Ledger
     with pytest.raises(HoldClosed):
         await store.capture(ledger.pool, late.hold_id, 30, CAUSE, key())
     assert await ledger.aside(member) == (30, 0, 70)
-    assert await store.release_due_holds(ledger.pool, 10) == 1
-    assert await store.release_due_holds(ledger.pool, 10) == 0
+    assert await upkeep.release_due_holds(ledger.pool, 10) == 1
+    assert await upkeep.release_due_holds(ledger.pool, 10) == 0
     assert (await store.release(ledger.pool, first.hold_id, CAUSE, key())).balance == 100
     assert await ledger.lots(member) == [100, 0, 0]
     await ledger.must_be_sound()
@@ -142,7 +142,7 @@ async def test_expired_points_leave_in_batches_and_before_any_are_spent(ledger: 
     await ledger.reverse(spent.transfer_id)
     assert await ledger.aside(early) == (15, 0, 0)  # back in its lot, to expire again
 
-    assert [await store.expire_lots(ledger.pool, 2) for _ in range(3)] == [2, 1, 0]
+    assert [await upkeep.expire_lots(ledger.pool, 2) for _ in range(3)] == [2, 1, 0]
     assert [await ledger.aside(member) for member in (early, late, held)] == [
         (5, 0, 0),
         (0, 9, 0),
@@ -160,7 +160,7 @@ async def test_points_that_expire_soon_are_told_once_for_a_day(ledger: Ledger) -
     await ledger.earn(member, 5, SOON + timedelta(hours=3))
     await ledger.earn(member, 7, LATER)
     await ledger.earn(other, 1, SOON)
-    told = [await store.tell_expiring(ledger.pool, SOON + timedelta(days=1), 1) for _ in range(3)]
+    told = [await upkeep.tell_expiring(ledger.pool, SOON + timedelta(days=1), 1) for _ in range(3)]
     assert told == [1, 1, 0]
     rows = await ledger.pool.fetch(
         "SELECT envelope::jsonb -> 'data' ->> 'points' FROM outbox WHERE type = 'points.expiring'"
@@ -210,7 +210,7 @@ async def test_a_merge_moves_everything_and_its_undo_what_is_left(ledger: Ledger
     await ledger.must_be_sound()
 
     for _ in range(2):
-        await store.unmerge(ledger.pool, merge, kept, gone, None)
+        await merging.unmerge(ledger.pool, merge, kept, gone, None)
     assert late.balance == 94
     assert sum(await ledger.lots(kept)) == 11
     assert (await ledger.aside(kept), await ledger.aside(gone)) == ((11, 0, 0), (112, 0, 0))
@@ -224,22 +224,22 @@ async def test_a_merge_moves_everything_and_its_undo_what_is_left(ledger: Ledger
 async def test_merges_and_their_undoing_may_come_in_any_order(ledger: Ledger) -> None:
     one, two, three = [await ledger.member(points) for points in (1, 20, 300)]
     undone_before = uuid4()
-    await store.unmerge(ledger.pool, undone_before, one, two, None)
+    await merging.unmerge(ledger.pool, undone_before, one, two, None)
     await ledger.merge(one, two, undone_before)
     assert await ledger.aside(two) == (20, 0, 0)
 
     first = await ledger.merge(one, two)
-    with pytest.raises(store.MergeTooEarly):
+    with pytest.raises(merging.MergeTooEarly):
         await ledger.merge(three, two)
-    with pytest.raises(store.MergeTooEarly):
+    with pytest.raises(merging.MergeTooEarly):
         await ledger.merge(two, one)
     second = await ledger.merge(three, one)
     assert await ledger.aside(three) == (321, 0, 0)
     assert await store.survivors(ledger.pool, [one, two, three]) == dict.fromkeys((one, two, three), three)
-    await store.unmerge(ledger.pool, first, one, two, None)
+    await merging.unmerge(ledger.pool, first, one, two, None)
     assert [await ledger.aside(each) for each in (one, two, three)] == [(0, 0, 0), (20, 0, 0), (301, 0, 0)]
     await ledger.must_be_sound()
-    await store.unmerge(ledger.pool, second, three, one, None)
+    await merging.unmerge(ledger.pool, second, three, one, None)
     assert [await ledger.aside(each) for each in (one, two, three)] == [(1, 0, 0), (20, 0, 0), (300, 0, 0)]
     assert [await ledger.totals(each) for each in (one, two, three)] == [(1, 0), (20, 0), (300, 0)]
     await ledger.must_be_sound()
@@ -249,8 +249,8 @@ async def test_a_forgotten_customer_leaves_the_sums(ledger: Ledger) -> None:
     kept, gone, other = [await ledger.member(points) for points in (1, 20, 300)]
     await pending(ledger, kept, 5)
     await ledger.merge(kept, gone)
-    assert await store.forget(ledger.pool, kept) == 3
-    assert await store.forget(ledger.pool, kept) == 0
+    assert await merging.forget(ledger.pool, kept) == 3
+    assert await merging.forget(ledger.pool, kept) == 0
     owners = [row["owner"] for row in await ledger.pool.fetch("SELECT owner FROM accounts")]
     assert not {kept, gone} & set(owners)
     assert other in owners

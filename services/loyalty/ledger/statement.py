@@ -1,0 +1,171 @@
+"""What members and operators read of the ledger: statements, lots, and what is outstanding."""
+
+import csv
+import io
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+import orjson
+
+from services.loyalty.ledger.store import Connection
+
+LOTS_SHOWN = 50  # of one line of a statement
+CSV_CHUNK = 500  # lines read at once
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+# The statement of an account, newest first: by the order of posting, which the running balance follows. Each
+# line tells by how much which lots changed. $2: entries before this one.
+# Indexes: entries_statement, uses_pkey, lots_of_transfer.
+_STATEMENT = """
+    SELECT e.id, jsonb_build_object(
+        'transfer_id', t.id, 'kind', t.kind, 'points', e.points, 'balance', e.balance, 'reason', t.reason,
+        'rule', t.rule, 'arithmetic', t.arithmetic, 'reverses', t.reverses, 'event_id', t.event_id,
+        'occurred_at', t.occurred_at, 'posted_at', t.posted_at,
+        'lots', coalesce((
+            SELECT jsonb_agg(jsonb_build_object('earned_by', change.earned_by, 'points', change.points,
+                                                'expires_at', nullif(change.expires_at, 'infinity'))
+                             ORDER BY change.expires_at, change.id)
+              FROM (SELECT coalesce(l.origin, l.transfer_id) AS earned_by, -u.points AS points,
+                           l.expires_at, l.id
+                      FROM uses AS u JOIN lots AS l ON l.id = u.lot_id AND l.account_id = e.account_id
+                     WHERE u.transfer_id = t.id
+                    UNION ALL
+                    SELECT coalesce(l.origin, l.transfer_id), l.points, l.expires_at, l.id
+                      FROM lots AS l WHERE l.transfer_id = t.id AND l.account_id = e.account_id
+                     ORDER BY 3, 4 LIMIT $4) AS change), '[]'))::text AS item
+      FROM entries AS e JOIN transfers AS t ON t.id = e.transfer_id
+     WHERE e.account_id = $1 AND e.balance IS NOT NULL AND e.id < $2
+     ORDER BY e.id DESC LIMIT $3
+"""
+# What a member still has, in the order in which it is spent. $2: lots after this one. Index: lots_open.
+_LOTS = """
+    SELECT l.id, jsonb_build_object(
+        'transfer_id', l.transfer_id, 'points', l.points, 'remaining', l.remaining, 'earned_at', l.earned_at,
+        'expires_at', nullif(l.expires_at, 'infinity'), 'pending_until', l.pending_until,
+        'reason', (SELECT reason FROM transfers WHERE id = coalesce(l.origin, l.transfer_id)))::text AS item
+      FROM lots AS l
+     WHERE l.account_id = $1 AND l.open
+       AND ($2::bigint IS NULL
+            OR (l.expires_at, l.id) > (SELECT last.expires_at, last.id FROM lots AS last WHERE last.id = $2))
+     ORDER BY l.expires_at, l.id LIMIT $3
+"""
+
+# What is outstanding, by the month in which it expires; adds up to the customers' balances, pending and held.
+# Of points that could expire in the last two years, `lapsed` of `brought` did. $1 and $2: the period whose
+# movements are summed; a transfer's id begins with the time at which it was posted. Index: transfers_pkey.
+_LIABILITY = """
+    WITH outstanding AS (
+        SELECT to_char(nullif(expires_at, 'infinity') AT TIME ZONE 'UTC', 'YYYY-MM') AS month,
+               sum(remaining) AS points, sum(remaining * cost_per_point) AS cost
+          FROM lots WHERE open GROUP BY 1
+    ), past AS (
+        SELECT coalesce(sum(l.points) FILTER (WHERE l.origin IS NULL), 0) AS brought,
+               coalesce(sum((SELECT sum(u.points) FROM uses AS u JOIN transfers AS t ON t.id = u.transfer_id
+                              WHERE u.lot_id = l.id AND t.kind = 'expiry')), 0) AS lapsed
+          FROM lots AS l WHERE l.expires_at BETWEEN now() - interval '2 years' AND now()
+    ), moved AS (
+        SELECT CASE WHEN t.reverses IS NOT NULL THEN 'reversed' ELSE t.kind::text END AS kind,
+               t.id >= uuid7_floor($2) AS later, sum(e.points) AS points
+          FROM transfers AS t JOIN entries AS e ON e.transfer_id = t.id AND e.balance IS NOT NULL
+         WHERE t.id >= uuid7_floor($1) GROUP BY 1, 2
+    )
+    SELECT (SELECT coalesce(sum(balance), 0) FROM accounts WHERE balance IS NOT NULL) AS points,
+           (SELECT round(coalesce(sum(cost), 0)) FROM outstanding) AS cost,
+           (SELECT coalesce(jsonb_agg(jsonb_build_object(
+                   'month', month, 'points', points, 'cost', round(cost)) ORDER BY month NULLS LAST), '[]')
+              FROM outstanding)::text AS by_expiry,
+           (SELECT coalesce(sum(points), 0) FROM outstanding WHERE month IS NOT NULL) AS expiring,
+           past.brought, past.lapsed,
+           (SELECT coalesce(sum(points), 0) FROM moved) AS since,
+           (SELECT coalesce(jsonb_object_agg(kind, points), '{}')::text FROM moved WHERE NOT later) AS moved
+      FROM past
+"""
+
+
+def row_id(value: object) -> int:
+    """The id of an entry or lot in a cursor.
+
+    Raises:
+        ValueError: not such an id.
+    """
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise ValueError("not the id of a row")
+    return value
+
+
+async def statement(
+    connection: Connection, account_id: int, before: int, limit: int
+) -> list[tuple[int, str]]:
+    """Entries of an account before one of them, newest first: id and JSON text."""
+    return [tuple(row) for row in await connection.fetch(_STATEMENT, account_id, before, limit, LOTS_SHOWN)]
+
+
+async def as_csv(pool: asyncpg.Pool, account_id: int | None, before: int) -> AsyncIterator[str]:
+    """The whole statement as CSV, newest first, a chunk of lines at a time.
+
+    Text that a spreadsheet would take for a formula begins with an apostrophe.
+    """
+    columns = ("posted_at", "occurred_at", "kind", "points", "balance", "reason", "rule", "arithmetic")
+    ids = ("transfer_id", "reverses", "event_id")
+    yield _lines([(*columns, *ids, "lots")])
+    while account_id is not None:
+        found = await statement(pool, account_id, before, CSV_CHUNK)
+        if not found:
+            return
+        items = [orjson.loads(text) for _, text in found]
+        yield _lines([(*(item[name] for name in (*columns, *ids)), _told(item["lots"])) for item in items])
+        before = found[-1][0]
+
+
+async def open_lots(
+    connection: Connection, account_id: int, after: int | None, limit: int
+) -> list[tuple[int, str]]:
+    """Lots with points left after one of them, in the order they are spent: id and JSON text."""
+    return [tuple(row) for row in await connection.fetch(_LOTS, account_id, after, limit)]
+
+
+async def liability(connection: Connection, since: datetime, until: datetime) -> dict[str, Any]:
+    """What is outstanding now, what of it will likely expire, and what moved in a period.
+
+    `opening` and `closing` are what was outstanding at its ends: opening + all that moved = closing.
+    """
+    row = await connection.fetchrow(_LIABILITY, since, until)
+    moved = {kind: int(points) for kind, points in orjson.loads(row["moved"]).items()}
+    points, opening = int(row["points"]), int(row["points"]) - int(row["since"])
+    brought, lapsed = int(row["brought"]), int(row["lapsed"])
+    return {
+        "points": points,
+        "cost": int(row["cost"]),
+        "by_expiry": orjson.loads(row["by_expiry"]),
+        "expected_breakage": int(row["expiring"]) * lapsed // brought if brought else 0,
+        "period": {
+            "from": since,
+            "to": until,
+            "opening": opening,
+            "earned": moved.get("earning", 0),
+            "spent": -moved.get("redemption", 0),
+            "expired": -moved.get("expiry", 0),
+            "adjusted": moved.get("adjustment", 0),
+            "reversed": moved.get("reversed", 0),
+            "closing": opening + sum(moved.values()),
+        },
+    }
+
+
+def _lines(rows: list[tuple[Any, ...]]) -> str:
+    written = io.StringIO()
+    csv.writer(written).writerows([[_cell(value) for value in row] for row in rows])
+    return written.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def _told(lots: list[dict[str, Any]]) -> str:
+    return "; ".join(
+        f"{lot['points']:+d} earned by {lot['earned_by']}, expires {lot['expires_at'] or 'never'}"
+        for lot in lots
+    )
