@@ -9,6 +9,7 @@ import asyncpg
 
 from services.loyalty.earning.rules import Deed
 from services.loyalty.earning.service import count
+from services.loyalty.earning.store import own_id
 from services.loyalty.settings import LoyaltySettings
 from shared.clock import utc_now
 from shared.database import Database, raw
@@ -75,7 +76,7 @@ async def _give_on(
         async with database.session() as session:
             connection = await raw(session)
             rows = await connection.fetch(_ON, *born, after, at - timedelta(days=300), at, BATCH)
-            who = [row["customer_id"] for row in rows]
+            who = [own_id(row["customer_id"]) for row in rows]
             deeds = [
                 Deed(uuid5(each, f"birthday {day.year}"), "birthday", each, at, now, "Birthday")
                 for each in who

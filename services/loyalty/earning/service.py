@@ -78,7 +78,9 @@ class Counting:
             deed.event_id,
         )
         key = transfer_key(deed, award.rule, was.grants + 1)
-        return Earning(deed.customer_id, more, key, cause, award.expires_at)
+        until = award.pending_until
+        waits = until if until is not None and until > self.now else None
+        return Earning(deed.customer_id, more, key, cause, award.expires_at, pending_until=waits)
 
 
 async def programme(connection: Connection, settings: LoyaltySettings) -> Programme:

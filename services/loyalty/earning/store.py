@@ -251,17 +251,22 @@ def _row(written: Written) -> tuple[Any, ...]:
     )
 
 
+def own_id(value: UUID) -> UUID:
+    """The driver's UUID as Python's own, which JSON writers know."""
+    return UUID(int=value.int)
+
+
 def read_deed(row: asyncpg.Record) -> Deed:
     """A deed of a row of the table."""
     parts = orjson.loads(row["parts"]) if row["parts"] else ()
     return Deed(
-        row["id"],
+        own_id(row["id"]),
         row["kind"],
-        row["customer_id"],
+        own_id(row["customer_id"]),
         row["occurred_at"],
         row["recorded_at"],
         row["reason"],
-        row["event_id"],
+        own_id(row["event_id"]) if row["event_id"] else None,
         row["amount"],
         row["currency"],
         tuple(Part(*part) for part in parts),
