@@ -6,9 +6,12 @@ from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from services.loyalty.coupons import store as coupons
 from services.loyalty.earning import birthdays, service
 from services.loyalty.earning.deeds import of_event
 from services.loyalty.ledger import merging
+from services.loyalty.ledger.family import family_of
+from services.loyalty.rewards import store as rewards
 from services.loyalty.settings import LoyaltySettings
 from shared.clock import utc_now
 from shared.contracts import Event
@@ -26,6 +29,7 @@ from shared.contracts.profile import (
     PurchaseRefunded,
 )
 from shared.database import raw
+from shared.ids import new_id
 from shared.messaging.outbox import emit
 from shared.messaging.reactions import Reactions
 
@@ -83,8 +87,13 @@ def make_reactions(settings: LoyaltySettings) -> Reactions:
     @reactions.on(CustomerErased)
     async def on_erased(session: AsyncSession, event: Event[CustomerErased]) -> None:
         """The customer's id leaves; the sums stay."""
-        accounts = await merging.forget(await raw(session), event.data.customer_id)
-        counts = {"accounts": accounts}
+        customer, pseudonym = await family_of(session, event.data.customer_id), new_id()
+        counts = {
+            "redemptions": await rewards.forget(session, customer, pseudonym),
+            "coupons": await coupons.forget(session, customer, pseudonym, utc_now()),
+        }
+        # The accounts come last: they know who is one.
+        counts["accounts"] = await merging.forget(await raw(session), event.data.customer_id)
         await emit(
             session, ErasureCompleted(erasure_id=event.data.erasure_id, service="loyalty", counts=counts)
         )

@@ -24,6 +24,7 @@ from services.loyalty.coupons.schemas import (
     ValidateIn,
     ValidOut,
 )
+from services.loyalty.ledger.family import family_of
 from services.loyalty.tables import Coupon, CouponCampaign, CouponIssue
 from shared.clock import utc_now
 from shared.ids import new_id
@@ -107,7 +108,8 @@ async def list_coupons(
 ) -> Page[CouponOut]:
     """The coupons that are this customer's alone."""
     after = decode_cursor(cursor, _text)[0] if cursor else ""
-    found = await store.coupons_of(session, customer_id, after=after, limit=limit + 1)
+    customer = await family_of(session, customer_id)
+    found = await store.coupons_of(session, customer, after=after, limit=limit + 1)
     more = encode_cursor(found[limit - 1][0].code) if len(found) > limit else None
     return Page(items=[_coupon(*each) for each in found[:limit]], next_cursor=more)
 

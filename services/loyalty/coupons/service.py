@@ -11,8 +11,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.loyalty.coupons import codes, rules, store
 from services.loyalty.coupons.rules import CouponExpired, CouponRefused, Terms, Uses
-from services.loyalty.coupons.schemas import RedeemIn, ValidateIn
+from services.loyalty.coupons.schemas import BasketIn, RedeemIn, ValidateIn
 from services.loyalty.coupons.store import UnknownCoupon
+from services.loyalty.ledger.family import Family, family_of
 from services.loyalty.settings import LoyaltySettings
 from services.loyalty.tables import Coupon, CouponCampaign, CouponUse
 from shared.clock import utc_now
@@ -49,7 +50,7 @@ async def guarded(
     now = utc_now()
     hour = now.replace(minute=0, second=0, microsecond=0)
     limits = {
-        f"customer {customer_id}": settings.coupon_refusals_per_customer,
+        store.customer_subject(customer_id): settings.coupon_refusals_per_customer,
         f"caller {caller.id}": settings.coupon_refusals_per_caller,
     }
     counted = await store.refusals(pool, list(limits), hour)
@@ -83,9 +84,10 @@ async def validate(
     Raises:
         UnknownCoupon, CouponRefused: it does not hold.
     """
+    customer = await family_of(session, wanted.customer_id)
     coupon = await store.coupon(session, code)
     others = [read_code(other) for other in wanted.codes]
-    return await _check(session, coupon, wanted, others, now)
+    return await _check(session, coupon, customer, others, basket=wanted.basket, now=now)
 
 
 async def redeem(session: AsyncSession, code: str, wanted: RedeemIn, *, now: datetime) -> CouponUse:
@@ -94,10 +96,11 @@ async def redeem(session: AsyncSession, code: str, wanted: RedeemIn, *, now: dat
     Raises:
         UnknownCoupon, CouponRefused: nothing was changed.
     """
-    await store.lock_customer(session, wanted.customer_id)
+    customer = await family_of(session, wanted.customer_id)
+    await store.lock_customer(session, customer)
     coupon = await store.coupon(session, code, lock=True)
-    others = await store.codes_on(session, wanted.customer_id, wanted.reference)
-    discount, campaign = await _check(session, coupon, wanted, others, now)
+    others = await store.codes_on(session, customer, wanted.reference)
+    discount, campaign = await _check(session, coupon, customer, others, basket=wanted.basket, now=now)
     coupon.used += 1
     use = CouponUse(
         id=new_id(),
@@ -189,11 +192,13 @@ JOBS = (Job("coupon-issues", EVERY_S, work_on_issues), Job("coupon-refusals", 36
 async def _check(
     session: AsyncSession,
     coupon: Coupon,
-    wanted: ValidateIn | RedeemIn,
+    customer: Family,
     others: Sequence[str],
+    *,
+    basket: BasketIn,
     now: datetime,
 ) -> tuple[int, CouponCampaign]:
-    if coupon.customer_id not in (None, wanted.customer_id):
+    if coupon.customer_id not in (None, *customer.members):
         raise UnknownCoupon  # that it is somebody else's is nobody's business
     campaign = await store.campaign(session, coupon.campaign_id)
     known = await store.combinable(session, others)
@@ -201,14 +206,14 @@ async def _check(
         raise UnknownCoupon("One of the other codes on the basket does not exist.")
     uses = Uses(
         of_code=coupon.used,
-        by_customer=await store.uses_by(session, wanted.customer_id, campaign.id),
+        by_customer=await store.uses_by(session, customer, campaign.id),
         code_is_on_basket=coupon.code in known,
         others_combinable=[known[other] for other in known if other != coupon.code],
         cancelled=coupon.cancelled_at is not None,
     )
     terms = terms_of(campaign)
-    rules.check(terms, uses, currency=wanted.basket.currency, basket=wanted.basket.amount, now=now)
-    return rules.discount(terms, wanted.basket.amount), campaign
+    rules.check(terms, uses, currency=basket.currency, basket=basket.amount, now=now)
+    return rules.discount(terms, basket.amount), campaign
 
 
 def terms_of(campaign: CouponCampaign) -> Terms:

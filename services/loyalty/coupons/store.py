@@ -9,10 +9,11 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import text
+from sqlalchemy import text, update
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from services.loyalty.ledger.family import Family
 from services.loyalty.tables import Coupon, CouponCampaign, CouponIssue, CouponUse
 from shared.problems import NotFound
 
@@ -46,6 +47,7 @@ _COUNT_REFUSAL = """
 """
 _REFUSALS = "SELECT subject, refused FROM coupon_refusals WHERE subject = ANY ($1::text[]) AND hour = $2"
 _FORGET = "DELETE FROM coupon_refusals WHERE hour < $1"
+_FORGET_SUBJECTS = text("DELETE FROM coupon_refusals WHERE subject = ANY (CAST(:subjects AS text[]))")
 
 
 class UnknownCampaign(NotFound):
@@ -87,9 +89,9 @@ async def campaigns(session: AsyncSession, *, after: UUID | None, limit: int) ->
     return list(await session.exec(query))
 
 
-async def lock_customer(session: AsyncSession, customer_id: UUID) -> None:
+async def lock_customer(session: AsyncSession, customer: Family) -> None:
     """Have whoever else redeems for this customer wait until the transaction ends."""
-    await session.execute(_LOCK_CUSTOMER, {"customer": str(customer_id)})
+    await session.execute(_LOCK_CUSTOMER, {"customer": str(customer.survivor)})
 
 
 async def coupon(session: AsyncSession, code: str, *, lock: bool = False) -> Coupon:
@@ -117,23 +119,23 @@ async def combinable(session: AsyncSession, codes: Sequence[str]) -> dict[str, b
     return dict((await session.exec(query)).all()) if codes else {}
 
 
-async def codes_on(session: AsyncSession, customer_id: UUID, reference: str) -> list[str]:
+async def codes_on(session: AsyncSession, customer: Family, reference: str) -> list[str]:
     """The codes that are used on a customer's basket. Index: coupon_uses_of_customer."""
     query = select(CouponUse.code).where(
-        CouponUse.customer_id == customer_id,
+        col(CouponUse.customer_id).in_(customer.members),
         CouponUse.reference == reference,
         col(CouponUse.released_at).is_(None),
     )
     return list(await session.exec(query))
 
 
-async def uses_by(session: AsyncSession, customer_id: UUID, campaign_id: UUID) -> int:
+async def uses_by(session: AsyncSession, customer: Family, campaign_id: UUID) -> int:
     """How many codes of a campaign a customer has used. Index: coupon_uses_of_customer."""
     query = (
         select(func.count())
         .select_from(CouponUse)
         .where(
-            CouponUse.customer_id == customer_id,
+            col(CouponUse.customer_id).in_(customer.members),
             CouponUse.campaign_id == campaign_id,
             col(CouponUse.released_at).is_(None),
         )
@@ -155,13 +157,13 @@ async def locked_use(session: AsyncSession, use_id: UUID) -> CouponUse:
 
 
 async def coupons_of(
-    session: AsyncSession, customer_id: UUID, *, after: str, limit: int
+    session: AsyncSession, customer: Family, *, after: str, limit: int
 ) -> list[tuple[Coupon, CouponCampaign]]:
     """The coupons that are a customer's alone, by code. Index: coupons_of_customer."""
     query = (
         select(Coupon, CouponCampaign)
         .join(CouponCampaign, col(Coupon.campaign_id) == col(CouponCampaign.id))
-        .where(Coupon.customer_id == customer_id, col(Coupon.code) > after)
+        .where(col(Coupon.customer_id).in_(customer.members), col(Coupon.code) > after)
         .order_by(col(Coupon.code))
         .limit(limit)
     )
@@ -211,3 +213,23 @@ async def refusals(pool: asyncpg.Pool, subjects: Sequence[str], hour: datetime) 
 async def forget_refusals(pool: asyncpg.Pool, hour: datetime) -> None:
     """Forget what was counted more than a day before."""
     await pool.execute(_FORGET, hour - timedelta(days=1))
+
+
+async def forget(session: AsyncSession, customer: Family, pseudonym: UUID, now: datetime) -> int:
+    """Replace a customer's ids by one that means nothing, and take their own coupons out of use.
+
+    Returns how many rows.
+    """
+    subjects = [customer_subject(member) for member in customer.members]
+    await session.execute(_FORGET_SUBJECTS, {"subjects": subjects})
+    own = update(Coupon).where(col(Coupon.customer_id).in_(customer.members))
+    cancelled = func.coalesce(Coupon.cancelled_at, now)
+    coupons = await session.exec(own.values(customer_id=pseudonym, cancelled_at=cancelled))
+    uses = update(CouponUse).where(col(CouponUse.customer_id).in_(customer.members))
+    used = await session.exec(uses.values(customer_id=pseudonym, reference=""))
+    return coupons.rowcount + used.rowcount
+
+
+def customer_subject(customer_id: UUID) -> str:
+    """Under which name a customer's refusals are counted."""
+    return f"customer {customer_id}"

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request
 from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.responses import Response
 
+from services.loyalty.ledger.family import family_of
 from services.loyalty.rewards import rules, service, store
 from services.loyalty.rewards.schemas import (
     CancelIn,
@@ -52,7 +53,7 @@ async def list_rewards(
     more = encode_cursor(found[limit - 1].id) if len(found) > limit else None
     items = [RewardOut.model_validate(reward) for reward in found[:limit]]
     if customer_id is not None:
-        tier = await store.tier_of(session, customer_id)
+        tier = await store.tier_of(session, await family_of(session, customer_id))
         for item, reward in zip(items, found, strict=False):
             item.price = rules.price(service.terms_of(reward), tier)
     return Page(items=items, next_cursor=more)
@@ -153,7 +154,8 @@ async def list_redemptions(
 ) -> Page[RewardRedemptionOut]:
     """The rewards that a customer took, newest first."""
     before = decode_cursor(cursor, UUID)[0] if cursor else None
-    found = await store.redemptions_of(session, customer_id, before=before, limit=limit + 1)
+    customer = await family_of(session, customer_id)
+    found = await store.redemptions_of(session, customer, before=before, limit=limit + 1)
     more = encode_cursor(found[limit - 1].id) if len(found) > limit else None
     return Page(items=[RewardRedemptionOut.model_validate(each) for each in found[:limit]], next_cursor=more)
 

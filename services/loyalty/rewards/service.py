@@ -7,6 +7,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.loyalty.earning.service import settle
 from services.loyalty.ledger import store as ledger
+from services.loyalty.ledger.family import family_of
 from services.loyalty.ledger.refusals import AlreadyReversed, TooManyPoints
 from services.loyalty.ledger.store import MAX_POINTS, Cause, Key
 from services.loyalty.partners import service as partners
@@ -35,10 +36,11 @@ async def redeem(
         InsufficientPoints, PartnerInactive: nothing was changed.
     """
     reward = await store.locked(session, reward_id)
-    taken = await store.taken_by(session, reward_id, wanted.customer_id)
+    customer = await family_of(session, wanted.customer_id)
+    taken = await store.taken_by(session, reward_id, customer)
     terms = terms_of(reward)
     rules.check(terms, quantity=wanted.quantity, taken_before=taken, now=now)
-    price = rules.price(terms, await store.tier_of(session, wanted.customer_id))
+    price = rules.price(terms, await store.tier_of(session, customer))
     points = price * wanted.quantity
     if points > MAX_POINTS:
         raise TooManyPoints("Take fewer pieces.")

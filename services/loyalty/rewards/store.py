@@ -7,10 +7,11 @@ together, and two who want the last piece go one after the other.
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import text, update
 from sqlmodel import col, func, or_, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from services.loyalty.ledger.family import Family
 from services.loyalty.tables import Reward, RewardRedemption
 from shared.problems import NotFound
 
@@ -51,19 +52,19 @@ async def locked_redemption(session: AsyncSession, redemption_id: UUID) -> Rewar
     return redemption
 
 
-async def taken_by(session: AsyncSession, reward_id: UUID, customer_id: UUID) -> int:
+async def taken_by(session: AsyncSession, reward_id: UUID, customer: Family) -> int:
     """How many pieces a customer has of a reward. Index: reward_redemptions_of_reward."""
     query = select(func.coalesce(func.sum(RewardRedemption.quantity), 0)).where(
         RewardRedemption.reward_id == reward_id,
-        RewardRedemption.customer_id == customer_id,
+        col(RewardRedemption.customer_id).in_(customer.members),
         col(RewardRedemption.cancelled_at).is_(None),
     )
     return int((await session.exec(query)).one())
 
 
-async def tier_of(session: AsyncSession, customer_id: UUID) -> str | None:
+async def tier_of(session: AsyncSession, customer: Family) -> str | None:
     """The tier in which a customer is now; None for who has bought nothing yet. Index: standings_pkey."""
-    return (await session.execute(_TIER, {"customer": customer_id})).scalar_one_or_none()
+    return (await session.execute(_TIER, {"customer": customer.survivor})).scalar_one_or_none()
 
 
 async def page(
@@ -83,15 +84,25 @@ async def page(
 
 
 async def redemptions_of(
-    session: AsyncSession, customer_id: UUID, *, before: UUID | None, limit: int
+    session: AsyncSession, customer: Family, *, before: UUID | None, limit: int
 ) -> list[RewardRedemption]:
     """A customer's redemptions, newest first. Index: reward_redemptions_of_customer."""
     query = (
         select(RewardRedemption)
-        .where(RewardRedemption.customer_id == customer_id)
+        .where(col(RewardRedemption.customer_id).in_(customer.members))
         .order_by(col(RewardRedemption.id).desc())
         .limit(limit)
     )
     if before is not None:
         query = query.where(col(RewardRedemption.id) < before)
     return list(await session.exec(query))
+
+
+async def forget(session: AsyncSession, customer: Family, pseudonym: UUID) -> int:
+    """Replace a customer's ids by one that means nothing; the figures stay. Returns how many rows."""
+    query = (
+        update(RewardRedemption)
+        .where(col(RewardRedemption.customer_id).in_(customer.members))
+        .values(customer_id=pseudonym, cancel_reason=None)
+    )
+    return (await session.exec(query)).rowcount

@@ -9,12 +9,16 @@ import httpx
 
 from services.loyalty.app import create_app
 from services.loyalty.coupons import codes, service, store
+from services.loyalty.reactions import make_reactions
 from services.loyalty.settings import LoyaltySettings
 from services.loyalty.tables import CouponCampaign
 from shared.clock import utc_now
-from shared.contracts import decode
+from shared.contracts import decode, encode
 from shared.contracts.loyalty import CouponIssued
+from shared.contracts.profile import CustomerErased
 from shared.database import Database
+from shared.ids import new_id
+from shared.messaging.consumer import Consumer
 from tests.loyalty.points import Ledger
 from tests.support.apps import client_of, eventually, running
 
@@ -77,6 +81,26 @@ async def test_a_coupon_is_tried_used_and_given_back(client: httpx.AsyncClient) 
     assert (await redeem(client, code, customer, "O-2")).status_code == 201
     (listed,) = (await client.get(f"/v1/loyalty/{customer}/coupons")).json()["items"]
     assert (listed["code"], listed["used"], listed["campaign"]["name"]) == (code, 1, "Spring")
+
+
+async def test_a_customer_s_own_coupon_is_the_survivor_s_and_forgotten_with_them(
+    client: httpx.AsyncClient, database: Database, ledger: Ledger
+) -> None:
+    one, survivor, merge = await ledger.member(1), await ledger.member(1), uuid4()
+    code = await coupon(client, one)
+    assert slug(await redeem(client, code, survivor)) == "unknown-coupon"
+    await ledger.pool.execute("SELECT merge_customers($1, $2, $3, NULL)", merge, survivor, one)
+    assert (await redeem(client, code, survivor)).status_code == 201
+    (listed,) = (await client.get(f"/v1/loyalty/{survivor}/coupons")).json()["items"]
+    assert (listed["code"], listed["used"]) == (code, 1)
+
+    erased = CustomerErased(erasure_id=uuid4(), customer_id=survivor)
+    event = encode(erased, event_id=new_id(), time=utc_now(), traceparent=None)
+    await Consumer(make_reactions(database.settings), database).deliver([event.encode()])
+    left = """SELECT (SELECT count(*) FROM coupons WHERE customer_id = ANY ($1::uuid[]))
+                   + (SELECT count(*) FROM coupon_uses WHERE customer_id = ANY ($1::uuid[]))"""
+    assert await ledger.pool.fetchval(left, [one, survivor]) == 0
+    assert slug(await redeem(client, code, survivor)) == "unknown-coupon"
 
 
 async def test_each_refusal_has_its_own_type(client: httpx.AsyncClient) -> None:

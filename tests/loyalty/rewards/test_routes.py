@@ -144,6 +144,22 @@ async def test_a_tier_pays_its_own_price(client: httpx.AsyncClient, ledger: Ledg
         assert (await take(client, reward, member)).json()["points"] == price
 
 
+async def test_merged_customers_share_a_limit_until_they_are_two_again(
+    client: httpx.AsyncClient, ledger: Ledger
+) -> None:
+    one, other, merge = await ledger.member(300), await ledger.member(300), uuid4()
+    reward = await make(client, limit_per_customer=1)
+    taken = (await take(client, reward, one)).json()
+    await ledger.pool.execute("SELECT merge_customers($1, $2, $3, NULL)", merge, other, one)
+    assert slug(await take(client, reward, other)) == "limit-reached"
+    listed = (await client.get(f"/v1/loyalty/{other}/redemptions")).json()["items"]
+    assert [item["id"] for item in listed] == [taken["id"]]
+    await ledger.pool.execute("SELECT unmerge_customers($1, $2, $3, NULL)", merge, other, one)
+    assert (await client.get(f"/v1/loyalty/{other}/redemptions")).json()["items"] == []
+    assert (await take(client, reward, other)).status_code == 201
+    assert slug(await take(client, reward, one)) == "limit-reached"
+
+
 async def test_points_that_were_given_back_by_hand_are_not_given_twice(
     client: httpx.AsyncClient, ledger: Ledger
 ) -> None:
