@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import typer
 
+from infra.cli.doctor import ledger
 from infra.cli.show import JsonOption, console, print_json
 from infra.data import DataDirectory, Refused
 
@@ -23,7 +24,10 @@ def mount(app: typer.Typer) -> None:
     app.command()(up)
     app.command()(serve)
     app.command()(migrate)
-    app.command()(doctor)
+    checks = typer.Typer(invoke_without_command=True)
+    checks.callback()(doctor)
+    checks.command()(ledger)
+    app.add_typer(checks, name="doctor")
     app.command(hidden=True)(probe)
 
 
@@ -152,11 +156,13 @@ class Finding:
     says: str
 
 
-def doctor(as_json: JsonOption = False) -> None:
+def doctor(context: typer.Context, as_json: JsonOption = False) -> None:
     """Check what a system needs: Python, the database, the broker, the ports, the data directory.
 
     Exits with 1 when something is in the way.
     """
+    if context.invoked_subcommand:
+        return
     findings = [_python(), _data_directory(), _postgres(), _broker(), _ports()]
     if as_json:
         print_json([asdict(finding) for finding in findings])

@@ -1,8 +1,10 @@
-"""The audit: recompute every balance, lot and sum from what was written, and name the first that differs.
+"""The audit: recompute every balance, lot, sum and hash from what was written; name the first that differs.
 
-Each check is one statement, so it sees postings whole or not at all, and runs beside them.
+Each check is one statement, so it sees postings whole or not at all, and runs beside them; the chain of
+hashes is checked in chunks, since a seal only ever follows those before it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import asyncpg
@@ -117,17 +119,64 @@ CHECKS: dict[str, str] = {
     """,
 }
 
+CHAIN = "every seal covers its transfer and the seal before it"
+CHAIN_CHUNK = 20_000  # seals in one statement
+
 _COUNTS = """
     SELECT (SELECT count(*) FROM accounts) AS accounts, (SELECT count(*) FROM transfers) AS transfers,
-           (SELECT count(*) FROM entries) AS entries, (SELECT count(*) FROM lots) AS lots
+           (SELECT count(*) FROM entries) AS entries, (SELECT count(*) FROM lots) AS lots,
+           (SELECT count(*) FROM seals) AS seals
+"""
+_HEAD = "SELECT position, encode(hash, 'hex') AS hash FROM seals ORDER BY position DESC LIMIT 1"
+# $1: the seals after this one, to $2. A hash is made of the kept hash before it, so a row that was changed
+# shows at its own seal, and a seal that was made to fit shows at the next.
+_BROKEN_SEAL = """
+    SELECT 'transfer ' || transfer_id || ' (seal ' || position || ')' AS subject,
+           coalesce(encode(expected, 'hex'), 'no transfer') AS expected, encode(hash, 'hex') AS found
+      FROM (SELECT s.position, s.transfer_id, s.hash,
+                   sha256(CASE s.position WHEN 1 THEN ''::bytea
+                                          ELSE lag(s.hash) OVER (ORDER BY s.position) END
+                          || c.content) AS expected
+              FROM seals AS s LEFT JOIN sealable AS c ON c.transfer_id = s.transfer_id
+             WHERE s.position BETWEEN $1 AND $2) AS chain
+     WHERE position > $1 AND hash IS DISTINCT FROM expected
+     ORDER BY position LIMIT 1
 """
 
 
-async def audit(connection: asyncpg.Connection) -> tuple[dict[str, int], Difference | None]:
-    """How many rows were looked at, and the first difference, or None when the ledger is sound."""
-    counts = dict(await connection.fetchrow(_COUNTS))
-    for name, query in CHECKS.items():
-        row = await connection.fetchrow(query)
-        if row is not None:
-            return counts, Difference(name, row["subject"], row["expected"], row["found"])
-    return counts, None
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How many rows were looked at, the newest seal, and the first difference, if there is one.
+
+    Whoever keeps a `head` elsewhere can tell later whether the history up to it is still the same: the seal
+    at its position must have its hash.
+    """
+
+    rows: dict[str, int]
+    head: tuple[int, str] | None
+    difference: Difference | None
+
+
+async def audit(
+    connection: asyncpg.Connection, progress: Callable[[str, int, int], None] = lambda *_: None
+) -> Report:
+    """Run every check until one finds a difference.
+
+    Args:
+        progress: told what begins, how many steps are done and how many there are.
+    """
+    rows = dict(await connection.fetchrow(_COUNTS))
+    newest = await connection.fetchrow(_HEAD)
+    head = (newest["position"], newest["hash"]) if newest else None
+    starts = range(0, head[0] if head else 0, CHAIN_CHUNK)
+    steps = len(CHECKS) + len(starts)
+    for done, (name, query) in enumerate(CHECKS.items()):
+        progress(name, done, steps)
+        if row := await connection.fetchrow(query):
+            return Report(rows, head, Difference(name, row["subject"], row["expected"], row["found"]))
+    for done, start in enumerate(starts, len(CHECKS)):
+        progress(CHAIN, done, steps)
+        if row := await connection.fetchrow(_BROKEN_SEAL, start, start + CHAIN_CHUNK):
+            return Report(rows, head, Difference(CHAIN, row["subject"], row["expected"], row["found"]))
+    progress("done", steps, steps)
+    return Report(rows, head, None)

@@ -12,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 from services.loyalty import section
 from services.loyalty.ledger import statement, store
 from services.loyalty.ledger.answers import page
-from services.loyalty.ledger.audit import CHECKS, audit
+from services.loyalty.ledger.audit import CHAIN, CHECKS, audit
 from services.loyalty.ledger.refusals import UnknownMember
 from services.loyalty.ledger.schemas import (
     AuditOut,
@@ -23,6 +23,7 @@ from services.loyalty.ledger.schemas import (
     MemberOut,
     Money,
     Period,
+    SealOut,
 )
 from services.loyalty.settings import LoyaltySettings
 from shared.clock import utc_now
@@ -70,14 +71,15 @@ async def read_liability(
 
 @router.get("/v1/loyalty/audit", dependencies=OPERATE)
 async def run_audit(pool: Pool) -> AuditOut:
-    """Recompute every balance, lot and sum from the entries, and name the first that differs."""
+    """Recompute every balance, lot, sum and hash from what was written, and name the first that differs."""
     async with pool.acquire() as connection:
-        rows, difference = await audit(connection)
+        report = await audit(connection)
     return AuditOut(
-        sound=difference is None,
-        checks=list(CHECKS),
-        rows=rows,
-        first_difference=DifferenceOut(**asdict(difference)) if difference else None,
+        sound=report.difference is None,
+        checks=[*CHECKS, CHAIN],
+        rows=report.rows,
+        head=SealOut(position=report.head[0], hash=report.head[1]) if report.head else None,
+        first_difference=DifferenceOut(**asdict(report.difference)) if report.difference else None,
     )
 
 

@@ -172,10 +172,18 @@ class DifferenceOut(BaseModel):
     found: str
 
 
+class SealOut(BaseModel):
+    """The newest seal; kept elsewhere, it tells later whether the history up to it is still the same."""
+
+    position: int
+    hash: str
+
+
 class AuditOut(BaseModel):
     """Whether the ledger is sound, and how much was looked at."""
 
     sound: bool
     checks: list[str]
-    rows: dict[str, int]
+    rows: dict[str, int] = Field(description="Transfers without a seal are too new to have one.")
+    head: SealOut | None
     first_difference: DifferenceOut | None

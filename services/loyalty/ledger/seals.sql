@@ -42,7 +42,8 @@ BEGIN
     IF NOT FOUND THEN
         SELECT 0::bigint AS position, ''::bytea AS hash, -1::bigint AS posted_in,
                '00000000-0000-0000-0000-000000000000'::uuid AS id INTO latest;
-    ELSIF latest.posted_in >= newest THEN
+    END IF;
+    IF latest.posted_in = -1 OR latest.posted_in >= newest THEN
         latest.posted_in := -1;
         upto := 9223372036854775807;
     END IF;

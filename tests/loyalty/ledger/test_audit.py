@@ -2,10 +2,12 @@
 
 from uuid import uuid4
 
+import asyncpg
 import pytest
 
-from services.loyalty.ledger.audit import CHECKS, audit
-from tests.loyalty.points import Ledger
+from services.loyalty.ledger import store, upkeep
+from services.loyalty.ledger.audit import CHAIN, CHECKS, audit
+from tests.loyalty.points import CAUSE, Ledger, key
 
 
 async def tampered(ledger: Ledger, *statements: str) -> None:
@@ -28,9 +30,12 @@ async def a_history(ledger: Ledger) -> None:
 async def test_a_sound_ledger_is_told_so_with_what_was_looked_at(ledger: Ledger) -> None:
     await a_history(ledger)
     async with ledger.pool.acquire() as connection:
-        rows, difference = await audit(connection)
-    assert difference is None
-    assert rows == {"accounts": 4, "transfers": 6, "entries": 12, "lots": 2}
+        steps: list[tuple[int, int]] = []
+        report = await audit(connection, lambda _, done, steps_in_all: steps.append((done, steps_in_all)))
+    assert report.difference is None
+    assert report.rows == {"accounts": 4, "transfers": 6, "entries": 12, "lots": 2, "seals": 0}
+    assert [done for done, _ in steps] == list(range(len(CHECKS) + 1))
+    assert {steps_in_all for _, steps_in_all in steps} == {len(CHECKS)}
 
 
 @pytest.mark.parametrize(
@@ -73,7 +78,7 @@ async def test_the_first_difference_is_named(ledger: Ledger, change: str, check:
     await a_history(ledger)
     await tampered(ledger, *change.split(";"))
     async with ledger.pool.acquire() as connection:
-        _, difference = await audit(connection)
+        difference = (await audit(connection)).difference
     assert difference is not None
     assert check in difference.check
     assert difference.subject.startswith(subject)
@@ -87,3 +92,78 @@ async def test_points_reversed_twice_are_named(ledger: Ledger) -> None:
     await tampered(ledger, "UPDATE transfers SET points = 40 WHERE reverses IS NULL")
     row = await ledger.pool.fetchrow(CHECKS["nothing is reversed more than once"])
     assert tuple(row) == (f"transfer {earned.transfer_id}", "at most 40", "50")
+
+
+async def test_sealing_is_bounded_repeatable_and_finds_nothing_in_a_sound_ledger(ledger: Ledger) -> None:
+    await a_history(ledger)
+    batches = await ledger.seal_all(4)
+    assert (sum(batches), max(batches) <= 4) == (6, True)
+    assert await upkeep.seal(ledger.pool, 4) == 0
+    await a_history(ledger)
+    assert sum(await ledger.seal_all()) == 6
+    sealed = await ledger.pool.fetch("SELECT position FROM seals ORDER BY position")
+    assert [row["position"] for row in sealed] == list(range(1, 13))
+    await ledger.must_be_sound()
+
+
+async def test_transfers_that_commit_late_are_sealed_later(ledger: Ledger) -> None:
+    member = await ledger.member(1)
+    async with ledger.pool.acquire() as connection, connection.transaction():
+        late = await store.earn(connection, uuid4(), 1, CAUSE, key())
+        await ledger.earn(member, 2)  # committed first, and posted by a later transaction
+        await upkeep.seal(ledger.pool, 100)
+        assert await ledger.count("seals") <= 1
+    await ledger.seal_all()
+    order = await ledger.pool.fetch("SELECT transfer_id FROM seals ORDER BY position")
+    assert order[1]["transfer_id"] == late.transfer_id
+    await ledger.must_be_sound()
+
+
+async def test_after_a_restore_into_another_server_sealing_goes_on(ledger: Ledger) -> None:
+    """Numbers of transactions begin anew there; those of the old server lie in the future."""
+    for restored in (True, True, False):
+        await a_history(ledger)
+        if restored:
+            await tampered(
+                ledger, "UPDATE transfers SET posted_in = posted_in + 1000000000 WHERE posted_in < 1e9"
+            )
+        await ledger.seal_all(4)
+    await ledger.must_be_sound()
+
+
+@pytest.mark.parametrize(
+    ("change", "later"),
+    [
+        ("UPDATE transfers SET reason = 'tesT' WHERE id = $1", 0),
+        ("UPDATE transfers SET occurred_at = occurred_at + interval '1 microsecond' WHERE id = $1", 0),
+        ("UPDATE transfers SET input_hash = '\\x73616d66' WHERE id = $1", 0),
+        ("UPDATE lots SET expires_at = now() WHERE transfer_id = $1", 0),
+        ("UPDATE lots SET cost_per_point = 7 WHERE transfer_id = $1", 0),
+        ("UPDATE seals SET hash = sha256(hash) WHERE transfer_id = $1", 0),
+        ("UPDATE seals SET transfer_id = gen_random_uuid() WHERE transfer_id = $1", 0),
+        ("DELETE FROM seals WHERE transfer_id = $1", 1),
+    ],
+)
+async def test_a_byte_changed_by_a_superuser_is_named(ledger: Ledger, change: str, later: int) -> None:
+    await a_history(ledger)
+    await ledger.seal_all()
+    made_a_lot = await ledger.pool.fetchval("SELECT transfer_id FROM lots ORDER BY id DESC LIMIT 1")
+    where = await ledger.pool.fetchval("SELECT position FROM seals WHERE transfer_id = $1", made_a_lot)
+    async with ledger.pool.acquire() as connection, connection.transaction():
+        await connection.execute("SET LOCAL session_replication_role = replica")
+        await connection.execute(change, made_a_lot)
+    async with ledger.pool.acquire() as connection:
+        difference = (await audit(connection)).difference
+    assert difference is not None
+    assert difference.check == CHAIN
+    assert difference.subject.endswith(f"(seal {where + later})")
+
+
+async def test_the_history_cannot_be_unsealed(ledger: Ledger) -> None:
+    await a_history(ledger)
+    await ledger.seal_all()
+    for change in ("UPDATE seals SET hash = hash", "DELETE FROM seals", "TRUNCATE seals"):
+        with pytest.raises(asyncpg.RestrictViolationError, match="the ledger is only ever added to"):
+            await ledger.pool.execute(change)
+    with pytest.raises(asyncpg.RestrictViolationError, match="UPDATE on lots is refused"):
+        await ledger.pool.execute("UPDATE lots SET expires_at = now()")
