@@ -5,11 +5,13 @@ import asyncio
 from fastapi import FastAPI
 
 from services.scoring.models.routes import router as models
+from services.scoring.models.service import watch_drift
 from services.scoring.reactions import reactions_for
 from services.scoring.section import SECTION
 from services.scoring.settings import ScoringSettings
 from services.scoring.value.routes import router as value
 from services.scoring.value.service import keep_true
+from shared.clock import utc_now
 from shared.database import Database
 from shared.jobs import Job
 from shared.messaging.bus import Bus
@@ -30,13 +32,16 @@ def create_app(settings: ScoringSettings | None = None, bus: Bus | None = None) 
     async def keep(database: Database) -> None:
         await keep_true(database, chosen)
 
+    async def watch(database: Database) -> None:
+        await watch_drift(database, chosen, chosen.observed(utc_now()))
+
     app = create_service_app(
         chosen,
         title="Scoring",
         routers=[models, value],
         reactions=[reactions_for(chosen)],
         section=SECTION,
-        jobs=[Job("scores", JOB_EVERY_S, keep)],
+        jobs=[Job("scores", JOB_EVERY_S, keep), Job("model drift", chosen.drift_every_s, watch)],
         bus=bus,
     )
     app.state.fitting = asyncio.Semaphore(1)  # one fit at a time: it is all of a core's work

@@ -24,7 +24,10 @@ _BUILD = """
         'clv', CASE WHEN s.clv IS NOT NULL THEN jsonb_build_object(
             'amount', s.clv, 'currency', f.currency, 'horizon_days', s.horizon_days) END,
         'models', jsonb_build_object(
-            'purchases', 'bg_nbd/' || s.purchase_model, 'spend', 'gamma_gamma/' || s.spend_model),
+            'purchases', s.purchase_kind || '/' || s.purchase_model,
+            'spend', 'gamma_gamma/' || s.spend_model,
+            'window', CASE WHEN m.id IS NOT NULL THEN jsonb_build_object(
+                'from', m.window_from, 'to', m.window_to) END),
         'facts', jsonb_build_object(
             'purchases', f.purchases, 'refunds', f.refunds,
             'first_purchase_on', f.first_on, 'last_purchase_on', f.last_on,
@@ -39,6 +42,7 @@ _BUILD = """
             FROM unnest(s.unknown) WITH ORDINALITY AS u (code, place)), '[]')
     )::text AS body
     FROM customer_facts f JOIN customer_scores s USING (customer_id)
+    LEFT JOIN models m ON m.kind = s.purchase_kind AND m.version = s.purchase_model
     WHERE f.customer_id = ANY ($1)
 """
 _CUSTOMERS = "SELECT customer_id FROM customer_facts WHERE customer_id > $1 ORDER BY customer_id LIMIT $2"

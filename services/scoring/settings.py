@@ -29,6 +29,13 @@ class ScoringSettings(ServiceSettings):
 
     fit_minimum_customers: int = Field(50, ge=10, le=1_000_000, description="Fewer are too few for a model.")
     fit_timeout_s: float = Field(120.0, gt=0, le=3600)
+    hold_out_share: float = Field(
+        0.25, gt=0, lt=0.9, description="The end of the data that a new model is judged by."
+    )
+    promotion_tolerance: float = Field(
+        0.02, ge=0, le=1, description="How much worse a new model may predict and still serve, relative."
+    )
+    drift_every_s: float = Field(3600.0, ge=1, le=7 * 86400)
     fit_rows: int = Field(10_000_000, ge=1000, description="Most histories that one fit reads.")
 
     quantile_minimum_customers: int = Field(

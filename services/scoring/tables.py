@@ -106,7 +106,10 @@ class CustomerFacts(Base, table=True):
 
 
 class Model(Base, table=True):
-    """A fitted model. `unit` is of time for BG/NBD; `currency` (minor units) of money for Gamma-Gamma."""
+    """A fitted model. `unit` is of time in models of purchases; `currency` (minor units) in those of spend.
+
+    `quality`, `promotion`, `replaced` and `drift` are told in migration 0002.
+    """
 
     __tablename__ = "models"
 
@@ -122,6 +125,12 @@ class Model(Base, table=True):
     window_from: date
     window_to: date
     serving: bool
+    covariance: list[list[float]] = Field(sa_column=Column(JSONB, nullable=False))
+    data_hash: str | None
+    quality: dict[str, Any] | None = Field(sa_column=Column(JSONB))
+    promotion: str
+    replaced: UUID | None
+    drift: dict[str, Any] | None = Field(sa_column=Column(JSONB))
     created_at: datetime = Field(sa_column=_moment())
 
 
@@ -170,6 +179,7 @@ class CustomerScores(Base, table=True):
     p_alive: float | None
     expected_purchases: float | None
     clv: int | None = Field(sa_column=_big(nullable=True))
+    purchase_kind: str
     purchase_model: int | None
     spend_model: int | None
     unknown: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))

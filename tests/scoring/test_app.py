@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -14,10 +15,15 @@ import pytest
 from fastapi import FastAPI
 
 from services.scoring.app import create_app
+from services.scoring.models.estimation import Estimate
+from services.scoring.models.service import watch_drift
+from services.scoring.models.store import add_version
 from services.scoring.settings import ScoringSettings
 from shared.contracts import Event, encode
+from shared.database import Database
 from shared.messaging.bus import Outgoing
 from shared.messaging.local import LocalBus
+from tests.scoring.conftest import AS_OF
 from tests.scoring.events import answered, bought, given_back, purchase, refund, registered, ticket
 from tests.scoring.models.serving import serve
 from tests.support.apps import client_of, eventually, running
@@ -92,7 +98,8 @@ async def test_a_purchase_is_in_the_scores_within_a_second(
     assert after is not None
     assert after["facts"]["purchases"] == before["facts"]["purchases"] + 1
     assert after["p_alive"] != before["p_alive"] or after["clv"] != before["clv"]
-    assert after["models"] == {"purchases": "bg_nbd/1", "spend": "gamma_gamma/1"}
+    assert (after["models"]["purchases"], after["models"]["spend"]) == ("bg_nbd/1", "gamma_gamma/1")
+    assert after["models"]["window"] == {"from": "2026-07-01", "to": "2026-07-01"}
 
 
 async def test_a_fit_is_a_version_that_serves_at_once(client: httpx.AsyncClient, bus: LocalBus) -> None:
@@ -116,6 +123,61 @@ async def test_a_fit_is_a_version_that_serves_at_once(client: httpx.AsyncClient,
     assert rest["next_cursor"] is None
     only = (await client.get("/v1/models", params={"kind": "gamma_gamma"})).json()
     assert [m["kind"] for m in only["items"]] == ["gamma_gamma"]
+
+
+async def test_the_model_that_predicts_best_serves_and_can_be_taken_back(
+    app: FastAPI, client: httpx.AsyncClient, bus: LocalBus
+) -> None:
+    customers, events = shoppers(200)
+    await tell(bus, *events)
+
+    async def fit(kind: str) -> Any:
+        answer = await client.post(f"/v1/models/{kind}:fit")
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+    first = await fit("bg_nbd")
+    assert first["promotion"] == "serves: no model served before"
+    quality = first["quality"]
+    assert quality["error"] < quality["heuristic_error"]
+    assert quality["calibration_end"] == "2026-05-17"
+    assert sum(group["customers"] for group in quality["deciles"]) == quality["customers"]
+    again = await fit("bg_nbd")
+    assert (again["name"], again["data_hash"]) == ("bg_nbd/2", first["data_hash"])
+    assert again["params"] == first["params"]
+
+    # This one says that nobody buys again: whatever is fitted next predicts better.
+    lazy = Estimate({"r": 1.0, "alpha": 1e5, "s": 9.0, "beta": 1.0}, {}, -1.0, 100, 1)
+    database: Database = app.state.database
+    async with database.pool.acquire() as connection, connection.transaction():
+        window = (AS_OF - timedelta(days=40), AS_OF - timedelta(days=40))
+        await add_version(connection, "pareto_nbd", lazy, unit="day", currency=None, window=window)
+    await watch_drift(database, app.state.settings, AS_OF)
+    third = await fit("mbg_nbd")
+    assert third["serving"]
+    assert third["promotion"].startswith("promoted: rms error")
+    assert third["quality"]["serving"] == "pareto_nbd/1"
+    assert third["quality"]["serving_error"] > third["quality"]["rms_error"]
+
+    listed = (await client.get("/v1/models")).json()["items"]
+    assert [model["name"] for model in listed if model["serving"]] == ["mbg_nbd/1"]
+    drift = next(model["drift"] for model in listed if model["name"] == "pareto_nbd/1")
+    assert drift["drifting"]
+    assert drift["bought"] > 10 > drift["predicted"]
+
+    by_hand = (await client.post("/v1/models/bg_nbd:promote", json={"version": 1})).json()
+    assert (by_hand["serving"], by_hand["promotion"]) == (True, "promoted by hand")
+    back = await client.post("/v1/models/bg_nbd:rollback")
+    assert (back.status_code, back.json()["name"]) == (200, "mbg_nbd/1")
+    assert back.json()["promotion"] == "serves again: bg_nbd/1 was rolled back"
+
+    async def rescored() -> bool:
+        body = await scores(client, customers[0])
+        return body is not None and body["models"]["purchases"] == "mbg_nbd/1"
+
+    await eventually(rescored, within_s=20)
+    answer = (await client.get(f"/v1/scores/{customers[0]}/explain")).json()
+    assert answer["scores"][1]["numbers"]["model"] == "mbg_nbd/1"
 
 
 async def test_a_refused_fit_says_why_and_the_model_before_goes_on(
@@ -142,7 +204,10 @@ async def test_a_refused_fit_says_why_and_the_model_before_goes_on(
 @pytest.mark.parametrize(
     ("path", "body", "status"),
     [
-        ("/v1/models/pareto_nbd:fit", None, 404),
+        ("/v1/models/crystal_ball:fit", None, 404),
+        ("/v1/models/bg_nbd:promote", {"version": 7}, 404),
+        ("/v1/models/bg_nbd:promote", {"version": 0}, 422),
+        ("/v1/models/bg_nbd:rollback", None, 409),
         ("/v1/models/bg_nbd:fit", {"unit": "year"}, 422),
         ("/v1/models/gamma_gamma:fit", {"currency": "yuan"}, 422),
         ("/v1/models/bg_nbd:fit", {"surprise": 1}, 422),

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import asyncpg
 
+from services.scoring.facts.columns import fetch_columns
 from services.scoring.facts.histories import DAYS_PER_UNIT, Histories, Spending, Unit, fold
 from shared.contracts import Event
 from shared.contracts.feedback import SurveyAnswered, TicketEvent
@@ -88,12 +89,13 @@ _NEXT_CUSTOMERS = """
     ) known ORDER BY 1 LIMIT $2
 """
 _HISTORIES = """
-    SELECT days - 1 AS frequency, last_on - first_on AS recency, $1::date - first_on AS age,
-           count(*)::int AS customers
+    SELECT (days - 1)::float8 AS frequency, (last_on - first_on)::float8 AS recency,
+           ($1::date - first_on)::float8 AS age, count(*)::float8 AS customers
     FROM customer_facts WHERE days > 0 AND last_on <= $1 GROUP BY 1, 2, 3 LIMIT $2
 """
 _SPENDING = """
-    SELECT repeat_days, repeat_spend FROM customer_facts WHERE currency = $1 AND repeat_days > 0
+    SELECT repeat_days::float8, repeat_spend::float8 FROM customer_facts
+    WHERE currency = $1 AND repeat_days > 0
     ORDER BY customer_id LIMIT $2
 """
 _MAIN_CURRENCY = """
@@ -213,23 +215,14 @@ async def due_customers(connection: asyncpg.Connection, observed: date, limit: i
 
 async def read_histories(connection: asyncpg.Connection, observed: date, unit: Unit, limit: int) -> Histories:
     """The histories of all buyers as of the observation date, identical ones folded by the database."""
-    rows = await connection.fetch(_HISTORIES, observed, limit)
+    x, last, age, customers = await fetch_columns(connection, _HISTORIES, observed, limit, count=4)
     scale = DAYS_PER_UNIT[unit]
-    return fold(
-        [row["frequency"] for row in rows],
-        [row["recency"] / scale for row in rows],
-        [row["age"] / scale for row in rows],
-        [row["customers"] for row in rows],
-    )
+    return fold(x, last / scale, age / scale, customers)
 
 
 async def read_spending(connection: asyncpg.Connection, currency: str, limit: int) -> Spending:
     """Repeat spending in minor units of customers who buy mainly in this currency."""
-    import numpy as np
-
-    rows = await connection.fetch(_SPENDING, currency, limit)
-    days = np.array([row["repeat_days"] for row in rows], dtype=np.float64)
-    spend = np.array([row["repeat_spend"] for row in rows], dtype=np.float64)
+    days, spend = await fetch_columns(connection, _SPENDING, currency, limit, count=2)
     return Spending(days, spend / days)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 from services.scoring.facts.histories import Histories
 from services.scoring.models import bg_bb, bg_nbd, mbg_nbd, pareto_nbd
@@ -15,6 +15,9 @@ from services.scoring.models.purchasing import Purchasing
 
 PurchaseKind = Literal["bg_nbd", "mbg_nbd", "pareto_nbd"]
 OccasionKind = Literal["bg_bb"]
+# The kinds that the service fits and serves.
+ModelKind = Literal["bg_nbd", "mbg_nbd", "pareto_nbd", "gamma_gamma"]
+KINDS: dict[str, ModelKind] = {kind: kind for kind in get_args(ModelKind)}
 
 
 class Fit(Protocol):
@@ -43,3 +46,14 @@ PURCHASE_KINDS: dict[PurchaseKind, PurchaseModelKind] = {
 OCCASION_KINDS: dict[OccasionKind, PurchaseModelKind] = {
     "bg_bb": PurchaseModelKind("BG/BB", BgBb.names, BgBb, bg_bb.fit),
 }
+
+
+def purchases_by(kind: ModelKind) -> PurchaseModelKind:
+    """The model of purchases of that name.
+
+    Raises:
+        ValueError: it is one of spend.
+    """
+    if kind == "gamma_gamma":
+        raise ValueError(f"{kind} is a model of spend")
+    return PURCHASE_KINDS[kind]

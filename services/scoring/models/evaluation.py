@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
+from numpy.typing import NDArray
 
 from services.scoring.facts.histories import (
     DAYS_PER_UNIT,
@@ -20,8 +21,7 @@ from services.scoring.facts.histories import (
     Unit,
     fold,
 )
-from services.scoring.models import gamma_gamma
-from services.scoring.models.estimation import Estimate, TooFewCustomers
+from services.scoring.models.estimation import TooFewCustomers
 from services.scoring.models.gamma_gamma import GammaGamma
 from services.scoring.models.purchasing import Purchasing
 
@@ -39,6 +39,12 @@ class HoldOut:
     bought: Floats
     horizon: float
 
+    def rescaled(self, factor: float) -> "HoldOut":
+        """The same with times in a unit that is `factor` times shorter."""
+        seen = self.histories
+        times = Histories(seen.frequency, seen.recency * factor, seen.age * factor, seen.customers)
+        return HoldOut(times, self.bought, self.horizon * factor)
+
     def folded(self) -> Histories:
         """The calibration histories alone, identical ones together."""
         seen = self.histories
@@ -47,9 +53,9 @@ class HoldOut:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Customers with equally many repeat purchases in the calibration window; means per customer."""
+    """Customers who are alike in `name`; means per customer."""
 
-    purchases: str
+    name: str
     customers: int
     bought: float
     predicted: float
@@ -58,13 +64,20 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """Errors are mean absolute ones, in purchases per customer over the hold-out."""
+    """Errors are mean absolute ones, in purchases per customer over the hold-out.
+
+    `rms_error` is the root of the mean squared one, which versions are compared by: where most customers buy
+    nothing, a model that expects nothing of anybody has a small absolute error, and no other virtue.
+    `groups` are by repeat purchases in the calibration window, `deciles` by what was predicted, least first.
+    """
 
     customers: int
     horizon: float
     error: float
     heuristic_error: float
+    rms_error: float
     groups: tuple[Group, ...]
+    deciles: tuple[Group, ...]
 
 
 def split(
@@ -122,25 +135,32 @@ def occasions(purchases: Iterable[Purchased], *, end: date, unit: Unit) -> Histo
 
 
 @dataclass(frozen=True, slots=True)
+class SpendHoldOut:
+    """Per customer who had bought again: how many repeat purchases of what mean value, and the mean value of
+    those in the hold-out, NaN where none came. Shapes (n,)."""
+
+    purchases: Floats
+    mean: Floats
+    later_mean: Floats
+
+    @property
+    def spending(self) -> Spending:
+        """What a model may learn from."""
+        return Spending(self.purchases, self.mean)
+
+
+@dataclass(frozen=True, slots=True)
 class SpendQuality:
-    """Mean absolute errors of the mean value of a purchase in the hold-out, in the money of the log."""
+    """Mean absolute errors of the mean value of a purchase in the hold-out, in the money of the model."""
 
     customers: int
     error: float
     heuristic_error: float
+    rms_error: float
 
 
-def evaluate_spend(
-    purchases: Iterable[Purchased], *, calibration_end: date, until: date, minimum_customers: int = 10
-) -> tuple[Estimate, SpendQuality]:
-    """Fit a Gamma-Gamma to the calibration window and predict what purchases after it are worth.
-
-    Judged on customers who had bought again by then and bought in the hold-out; the heuristic is that their
-    mean so far stays as it is.
-
-    Raises:
-        TooFewCustomers, NoVariance, NotConverged: the calibration window determines no model.
-    """
+def split_spending(purchases: Iterable[Purchased], *, calibration_end: date, until: date) -> SpendHoldOut:
+    """Repeat spending up to `calibration_end`, and what purchases from then up to `until` were worth."""
     by_customer: dict[Hashable, dict[date, float]] = {}
     for purchase in purchases:
         if purchase.on <= until:
@@ -152,16 +172,27 @@ def evaluate_spend(
         later = [amount for day, amount in days.items() if day > calibration_end]
         if seen:
             rows.append((len(seen), sum(seen) / len(seen), sum(later) / len(later) if later else np.nan))
-    count, mean, later_mean = np.array(rows, dtype=np.float64).reshape(-1, 3).T
-    estimate = gamma_gamma.fit(Spending(count, mean), minimum_customers=minimum_customers)
-    came = ~np.isnan(later_mean)
-    expected = GammaGamma(**estimate.params).expected_spend(count[came], mean[came])
+    return SpendHoldOut(*np.array(rows, dtype=np.float64).reshape(-1, 3).T)
+
+
+def evaluate_spend(model: GammaGamma, hold_out: SpendHoldOut) -> SpendQuality:
+    """Judge a model, fitted to no more than the calibration window, by customers who bought in the hold-out.
+
+    The heuristic is that a customer's mean so far stays as it is.
+
+    Raises:
+        TooFewCustomers: none of them did.
+    """
+    came = ~np.isnan(hold_out.later_mean)
     if not came.any():
         raise TooFewCustomers("No customer of the calibration window bought in the hold-out.")
-    return estimate, SpendQuality(
+    mean, later = hold_out.mean[came], hold_out.later_mean[came]
+    expected = model.expected_spend(hold_out.purchases[came], mean)
+    return SpendQuality(
         int(came.sum()),
-        float(np.abs(expected - later_mean[came]).mean()),
-        float(np.abs(mean[came] - later_mean[came]).mean()),
+        float(np.abs(expected - later).mean()),
+        float(np.abs(mean - later).mean()),
+        float(np.sqrt(np.mean((expected - later) ** 2))),
     )
 
 
@@ -170,24 +201,35 @@ def evaluate(model: Purchasing, hold_out: HoldOut) -> Quality:
     seen = hold_out.histories
     predicted = model.expected_purchases(hold_out.horizon, seen.frequency, seen.recency, seen.age)
     heuristic = repeat_the_rate(hold_out)
-    groups = []
     counts = np.minimum(seen.frequency, MOST_PURCHASES)
-    for count in np.unique(counts):
-        rows = counts == count
-        weights = seen.customers[rows]
-        means = [
-            float(np.average(column[rows], weights=weights))
-            for column in (hold_out.bought, predicted, heuristic)
-        ]
-        name = f"{count:.0f}+" if count == MOST_PURCHASES else f"{count:.0f}"
-        groups.append(Group(name, int(weights.sum()), *means))
+    by_count = [
+        _group(
+            f"{count:.0f}" + ("+" if count == MOST_PURCHASES else ""), counts == count, hold_out, predicted
+        )
+        for count in np.unique(counts)
+    ]
+    order = np.argsort(predicted, kind="stable")
+    before = np.empty(predicted.size)  # share of customers of whom less is expected
+    before[order] = (np.cumsum(seen.customers[order]) - seen.customers[order] / 2) / seen.total
+    tenth = np.minimum((10 * before).astype(np.int64), 9)
     return Quality(
         seen.total,
         hold_out.horizon,
         _error(predicted, hold_out),
         _error(heuristic, hold_out),
-        tuple(groups),
+        float(np.sqrt(np.average((predicted - hold_out.bought) ** 2, weights=seen.customers))),
+        tuple(by_count),
+        tuple(_group(str(n + 1), tenth == n, hold_out, predicted) for n in np.unique(tenth)),
     )
+
+
+def _group(name: str, rows: NDArray[np.bool_], hold_out: HoldOut, predicted: Floats) -> Group:
+    weights = hold_out.histories.customers[rows]
+    bought, expected, repeated = (
+        float(np.average(column[rows], weights=weights))
+        for column in (hold_out.bought, predicted, repeat_the_rate(hold_out))
+    )
+    return Group(name, int(weights.sum()), bought, expected, repeated)
 
 
 def repeat_the_rate(hold_out: HoldOut) -> Floats:

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import date
 
 from services.scoring.facts.histories import Purchased, Unit
-from services.scoring.models import evaluation
+from services.scoring.models import evaluation, gamma_gamma
 from services.scoring.models.catalogue import OCCASION_KINDS, PURCHASE_KINDS
 from services.scoring.models.chart import line_chart
 from services.scoring.models.evaluation import Quality, SpendQuality
+from services.scoring.models.gamma_gamma import GammaGamma
 from shared.problems import Conflict
 
 
@@ -52,7 +53,9 @@ def compare(purchases: Sequence[Purchased], *, calibration_end: date, until: dat
             quality = evaluation.evaluate(kind.make(**estimate.params), hold_out)
             judged.append(Judged(name, estimate.log_likelihood, quality, None))
     try:
-        spend, error = evaluation.evaluate_spend(purchases, calibration_end=calibration_end, until=until)
+        later = evaluation.split_spending(purchases, calibration_end=calibration_end, until=until)
+        spend = gamma_gamma.fit(later.spending)
+        error = evaluation.evaluate_spend(GammaGamma(**spend.params), later)
         judged.append(Judged("gamma_gamma", spend.log_likelihood, error, None))
     except Conflict as refusal:
         judged.append(Judged("gamma_gamma", None, None, refusal.detail))
@@ -89,7 +92,7 @@ def print_tables(comparison: Comparison) -> None:
         for number, group in enumerate(first.groups):
             predicted = [f"{quality.groups[number].predicted:.3f}" for _, quality in judged]
             table.add_row(
-                group.purchases,
+                group.name,
                 str(group.customers),
                 f"{group.bought:.3f}",
                 *predicted,
@@ -115,7 +118,7 @@ def as_svg(comparison: Comparison) -> str:
         f"Hold-out {comparison.calibration_end} to {comparison.until}",
         "repeat purchases in the calibration window",
         "purchases per customer",
-        [group.purchases for group in groups],
+        [group.name for group in groups],
         lines,
     )
 

@@ -6,8 +6,8 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 
 from services.scoring.models import service, store
-from services.scoring.models.schemas import FitRequest, ModelOut
-from services.scoring.models.worker import ModelKind
+from services.scoring.models.catalogue import KINDS, ModelKind
+from services.scoring.models.schemas import FitRequest, ModelOut, PromoteRequest, RollbackRequest
 from services.scoring.settings import ScoringSettings
 from shared.clock import utc_now
 from shared.problems import NotFound
@@ -17,32 +17,44 @@ from shared.web.security import scope
 
 router = APIRouter(prefix="/v1/models", tags=["scoring"])
 
-KINDS: dict[str, ModelKind] = {"bg_nbd": "bg_nbd", "gamma_gamma": "gamma_gamma"}
-
 
 @router.post("/{kind}:fit", status_code=201, dependencies=[scope("scores:write")])
 async def fit_model(kind: str, request: Request, body: FitRequest | None = None) -> ModelOut:
     """Fit a model to all customers as of the observation date.
 
-    It serves at once, and everyone is scored anew in the background. When the customers do not determine
-    the model, the answer says why (409) and the model before goes on serving.
+    It serves when it predicts a hold-out as well as the model that serves does, and everyone is scored anew
+    in the background. When the customers do not determine the model, the answer says why (409) and the
+    model before goes on serving. Models of purchases compete for one place, those of spend for one in each
+    currency.
     """
     settings: ScoringSettings = request.app.state.settings
-    if kind not in KINDS:
-        raise NotFound(f"There is no such model; there are {', '.join(KINDS)}.")
+    known = _kind(kind)
     async with request.app.state.fitting:
         version = await service.fit(
             request.app.state.database,
             settings,
-            KINDS[kind],
+            known,
             body or FitRequest(),
             settings.observed(utc_now()),
         )
     async with request.app.state.database.session() as session:
-        model = await store.read_model(session, KINDS[kind], version)
+        model = await store.read_model(session, known, version)
     if model is None:
         raise NotFound("The model was taken away meanwhile.")
     return ModelOut.of(model)
+
+
+@router.post("/{kind}:promote", dependencies=[scope("scores:write")])
+async def promote_model(kind: str, body: PromoteRequest, session: Session) -> ModelOut:
+    """Let a version serve, whatever the hold-out said of it; everyone is scored anew in the background."""
+    return ModelOut.of(await service.promote(session, _kind(kind), body.version))
+
+
+@router.post("/{kind}:rollback", dependencies=[scope("scores:write")])
+async def roll_back_model(kind: str, session: Session, body: RollbackRequest | None = None) -> ModelOut:
+    """Let the model serve again that the present one of this kind replaced; answers with it."""
+    currency = body.currency if body else None
+    return ModelOut.of(await service.roll_back(session, _kind(kind), currency))
 
 
 @router.get("", dependencies=[scope("scores:read")])
@@ -61,3 +73,9 @@ async def list_models(
         items=[ModelOut.of(model) for model in page],
         next_cursor=encode_cursor(page[-1].id) if more else None,
     )
+
+
+def _kind(name: str) -> ModelKind:
+    if name not in KINDS:
+        raise NotFound(f"There is no such model; there are {', '.join(KINDS)}.")
+    return KINDS[name]

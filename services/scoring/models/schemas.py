@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from services.scoring.facts.histories import Unit
-from services.scoring.models.worker import ModelKind
+from services.scoring.models.catalogue import ModelKind
 from services.scoring.tables import Model
 from shared.web.schemas import Schema
 
@@ -17,10 +17,56 @@ Currency = Annotated[str, Field(pattern="^[A-Z]{3}$", examples=["CNY"])]
 class FitRequest(Schema):
     """How to fit. Everything may be left out."""
 
-    unit: Unit = Field("week", description="Unit of time of a BG/NBD.")
+    unit: Unit = Field("week", description="Unit of time of a model of purchases.")
     currency: Currency | None = Field(
         None, description="Which spend a Gamma-Gamma is of; the one most customers buy in when left out."
     )
+
+
+class PromoteRequest(Schema):
+    """Which version should serve."""
+
+    version: int = Field(ge=1)
+
+
+class RollbackRequest(Schema):
+    """Of models of spend, which one to go back from."""
+
+    currency: Currency | None = Field(None, description="The newest one that serves when left out.")
+
+
+class GroupOut(BaseModel):
+    """Customers who are alike; means per customer over the hold-out."""
+
+    name: str
+    customers: int
+    bought: float
+    predicted: float
+    heuristic: float = Field(description="Had they gone on at the rate they had shown.")
+
+
+class QualityOut(BaseModel):
+    """How well a fit to the calibration window predicted the hold-out after it."""
+
+    customers: int
+    calibration_end: date = Field(description="Last day that the judged fit learnt from.")
+    error: float = Field(description="Mean absolute error: of purchases, or of a purchase's value.")
+    heuristic_error: float = Field(description="That of going on as before.")
+    rms_error: float = Field(description="Root mean squared error: what versions are compared by.")
+    serving: str | None = Field(description="The model that served then.", examples=["bg_nbd/2"])
+    serving_error: float | None = Field(description="Its root mean squared error on the same hold-out.")
+    horizon: float | None = Field(None, description="Length of the hold-out in the model's unit.")
+    groups: list[GroupOut] = Field(default=[], description="By repeat purchases before.")
+    deciles: list[GroupOut] = Field(default=[], description="By what was predicted, least first.")
+
+
+class DriftOut(BaseModel):
+    """Purchases since the model's window: what it expected, and what came."""
+
+    as_of: date
+    predicted: float
+    bought: float
+    drifting: bool
 
 
 class ModelOut(BaseModel):
@@ -39,6 +85,10 @@ class ModelOut(BaseModel):
     customers: int = Field(description="How many customers it was fitted to.")
     window_from: date = Field(description="First day with a purchase in the data.")
     window_to: date = Field(description="The observation date of the data.")
+    data_hash: str | None = Field(description="Of the numbers it was fitted to: equal data, equal hash.")
+    quality: QualityOut | None = Field(description="Null when the data were too few or too short.")
+    promotion: str = Field(description="Why it serves or does not.")
+    drift: DriftOut | None = Field(description="Null while nothing has come since.")
     created_at: datetime
 
     @classmethod

@@ -2,17 +2,19 @@
 
 from dataclasses import dataclass, field
 
-from services.scoring.models.bg_nbd import BgNbd
+from services.scoring.models.catalogue import PurchaseKind
 from services.scoring.models.gamma_gamma import GammaGamma
+from services.scoring.models.purchasing import Purchasing
 
 
 @dataclass(frozen=True, slots=True)
 class PurchaseModel:
-    """The BG/NBD that serves; `unit_days` are the days of its unit of time."""
+    """The model of purchases that serves; `unit_days` are the days of its unit of time."""
 
     version: int
     unit_days: int
-    params: BgNbd
+    params: Purchasing
+    kind: PurchaseKind = "bg_nbd"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,9 @@
-"""SQL of the models: versions are kept, one of each kind (and currency) serves."""
+"""SQL of the models: versions are kept; one of purchases serves, and one of spend for each currency."""
 
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import date
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -8,40 +11,106 @@ import orjson
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.scoring.facts.histories import DAYS_PER_UNIT, Unit
-from services.scoring.models.bg_nbd import BgNbd
+from services.scoring.facts.columns import fetch_columns
+from services.scoring.facts.histories import DAYS_PER_UNIT, Histories, Unit
+from services.scoring.models.catalogue import KINDS, ModelKind, purchases_by
 from services.scoring.models.estimation import Estimate
+from services.scoring.models.evaluation import HoldOut, SpendHoldOut
 from services.scoring.models.gamma_gamma import GammaGamma
+from services.scoring.models.release import Drift
 from services.scoring.models.serving import PurchaseModel, Serving, SpendModel
-from services.scoring.models.worker import ModelKind
 from services.scoring.tables import Model
 
-_SERVING = "SELECT kind, version, unit, currency, params::text AS params FROM models WHERE serving"
-# One fit at a time is written, so that versions have no gaps and one model serves.
+_SERVING = """
+    SELECT id, kind, version, unit, currency, params::text AS params, window_to FROM models WHERE serving
+"""
+# One change at a time is written, so that versions have no gaps and one model serves.
 _LOCK = "SELECT pg_advisory_xact_lock(hashtext('scoring.models'))"
 _RETIRE = """
     UPDATE models SET serving = false
-    WHERE kind = $1 AND currency IS NOT DISTINCT FROM $2 AND serving
+    WHERE serving AND (kind = 'gamma_gamma') = ($1 = 'gamma_gamma') AND currency IS NOT DISTINCT FROM $2
+    RETURNING id
 """
 _ADD = """
     INSERT INTO models (kind, version, unit, currency, params, standard_errors, log_likelihood, customers,
-                        window_from, window_to, serving)
-    SELECT $1, coalesce(max(version), 0) + 1, $2, $3, $4::text::jsonb, $5::text::jsonb, $6, $7, $8, $9, true
+                        window_from, window_to, covariance, data_hash, quality, promotion, serving)
+    SELECT $1, coalesce(max(version), 0) + 1, $2, $3, $4::text::jsonb, $5::text::jsonb, $6, $7, $8, $9,
+           $10::text::jsonb, $11, $12::text::jsonb, $13, false
     FROM models WHERE kind = $1
-    RETURNING version
+    RETURNING id, version
+"""
+_SERVE = """
+    UPDATE models SET serving = true, replaced = coalesce($2, replaced), promotion = coalesce($3, promotion)
+    WHERE id = $1
+"""
+_HOLD_OUT = """
+    WITH known AS (
+        SELECT customer_id, min(day) AS first_on, max(day) FILTER (WHERE day <= $1::date) AS last_on,
+               count(DISTINCT day) FILTER (WHERE day <= $1::date) AS days,
+               count(DISTINCT day) FILTER (WHERE day > $1::date) AS later
+        FROM kept_purchases($2::date) GROUP BY 1
+    )
+    SELECT (days - 1)::float8, (last_on - first_on)::float8, ($1::date - first_on)::float8, later::float8,
+           count(*)::float8
+    FROM known WHERE days > 0 GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4 LIMIT $3
+"""
+_SPEND_HOLD_OUT = """
+    WITH kept AS (
+        SELECT k.*, min(k.day) OVER (PARTITION BY k.customer_id) AS first_on FROM kept_purchases($2::date) k
+    ), repeated AS (
+        SELECT customer_id,
+               count(DISTINCT day) FILTER (WHERE day <= $1::date) AS days,
+               sum(net) FILTER (WHERE day <= $1::date) AS spend,
+               count(DISTINCT day) FILTER (WHERE day > $1::date) AS later_days,
+               sum(net) FILTER (WHERE day > $1::date) AS later_spend
+        FROM kept WHERE day > first_on AND currency = $4 GROUP BY 1
+    )
+    SELECT days::float8, (spend / days)::float8,
+           CASE WHEN later_days > 0 THEN (later_spend / later_days)::float8 ELSE 'NaN'::float8 END
+    FROM repeated WHERE days > 0 ORDER BY 1, 2, 3 LIMIT $3
 """
 
 
-async def read_serving(connection: asyncpg.Connection) -> Serving:
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A model that serves, as the service compares with it."""
+
+    id: UUID
+    kind: ModelKind
+    name: str
+    unit: Unit | None
+    currency: str | None
+    params: Mapping[str, float]
+    window_to: date
+
+
+async def served(connection: asyncpg.Connection) -> list[Served]:
     """The models that serve."""
+    return [
+        Served(
+            row["id"],
+            row["kind"],
+            f"{row['kind']}/{row['version']}",
+            row["unit"],
+            row["currency"],
+            orjson.loads(row["params"]),
+            row["window_to"],
+        )
+        for row in await connection.fetch(_SERVING)
+    ]
+
+
+async def read_serving(connection: asyncpg.Connection) -> Serving:
+    """The models that serve, ready to predict."""
     purchases: PurchaseModel | None = None
     spend: dict[str, SpendModel] = {}
     for row in await connection.fetch(_SERVING):
         params = orjson.loads(row["params"])
-        if row["kind"] == "bg_nbd":
-            purchases = PurchaseModel(row["version"], DAYS_PER_UNIT[row["unit"]], BgNbd(**params))
-        else:
+        if row["kind"] == "gamma_gamma":
             spend[row["currency"]] = SpendModel(row["version"], GammaGamma(**params))
+        else:
+            model = purchases_by(row["kind"]).make(**params)
+            purchases = PurchaseModel(row["version"], DAYS_PER_UNIT[row["unit"]], model, row["kind"])
     return Serving(purchases, spend)
 
 
@@ -53,11 +122,14 @@ async def add_version(
     unit: Unit | None,
     currency: str | None,
     window: tuple[date, date],
+    quality: Mapping[str, Any] | None = None,
+    data_hash: str | None = None,
+    promotion: str = "serves",
+    serve: bool = True,
 ) -> int:
-    """Keep a fit as the next version of its kind and let it serve; returns the version."""
+    """Keep a fit as the next version of its kind, and let it serve or not; returns the version."""
     await connection.execute(_LOCK)
-    await connection.execute(_RETIRE, kind, currency)
-    version: int = await connection.fetchval(
+    row = await connection.fetchrow(
         _ADD,
         kind,
         unit,
@@ -67,8 +139,56 @@ async def add_version(
         estimate.log_likelihood,
         estimate.customers,
         *window,
+        orjson.dumps(estimate.covariance).decode(),
+        data_hash,
+        None if quality is None else orjson.dumps(quality).decode(),
+        promotion,
     )
+    if serve:
+        before = await connection.fetchval(_RETIRE, kind, currency)
+        await connection.execute(_SERVE, row["id"], before, None)
+    version: int = row["version"]
     return version
+
+
+async def serve_instead(connection: asyncpg.Connection, model: Model, why: str, *, forward: bool) -> None:
+    """Let this version serve in the place of the one that does; `forward` makes that one its way back."""
+    await connection.execute(_LOCK)
+    before = await connection.fetchval(_RETIRE, model.kind, model.currency)
+    await connection.execute(_SERVE, model.id, before if forward and before != model.id else None, why)
+
+
+async def read_hold_out(
+    connection: asyncpg.Connection, calibration_end: date, until: date, unit: Unit, limit: int
+) -> HoldOut:
+    """Histories as of the calibration's end with the days with a purchase from then up to `until`."""
+    x, last, age, later, customers = await fetch_columns(
+        connection, _HOLD_OUT, calibration_end, until, limit, count=5
+    )
+    scale = DAYS_PER_UNIT[unit]
+    horizon = (until - calibration_end).days / scale
+    return HoldOut(Histories(x, last / scale, age / scale, customers), later, horizon)
+
+
+async def read_spend_hold_out(
+    connection: asyncpg.Connection, calibration_end: date, until: date, currency: str, limit: int
+) -> SpendHoldOut:
+    """Repeat spending in a currency as of the calibration's end, and what came after it up to `until`."""
+    columns = await fetch_columns(
+        connection, _SPEND_HOLD_OUT, calibration_end, until, limit, currency, count=3
+    )
+    return SpendHoldOut(*columns)
+
+
+def kind_of(model: Model) -> ModelKind:
+    """A stored model's kind; the table holds no others."""
+    return KINDS[model.kind]
+
+
+async def write_drift(connection: asyncpg.Connection, model_id: UUID, drift: Drift) -> None:
+    """Keep how far a model is off."""
+    said = orjson.dumps(asdict(drift)).decode()
+    await connection.execute("UPDATE models SET drift = $2::text::jsonb WHERE id = $1", model_id, said)
 
 
 async def list_models(
@@ -83,7 +203,15 @@ async def list_models(
     return list((await session.exec(query)).all())
 
 
-async def read_model(session: AsyncSession, kind: ModelKind, version: int | None) -> Model | None:
+async def read_model(session: AsyncSession, kind: str, version: int | None) -> Model | None:
     """One version."""
     query = select(Model).where(Model.kind == kind, Model.version == version)
     return (await session.exec(query)).first()
+
+
+async def read_serving_version(session: AsyncSession, kind: ModelKind, currency: str | None) -> Model | None:
+    """The version of this kind that serves; of any currency when none is given."""
+    query = select(Model).where(Model.kind == kind, col(Model.serving))
+    if currency is not None:
+        query = query.where(Model.currency == currency)
+    return (await session.exec(query.order_by(col(Model.id).desc()))).first()

@@ -3,13 +3,18 @@
 from datetime import date
 from typing import Any
 
+import numpy as np
+
 from services.scoring.facts.histories import DAYS_PER_UNIT, Unit
-from services.scoring.models.bg_nbd import BgNbd
+from services.scoring.models.catalogue import purchases_by
+from services.scoring.models.estimation import Estimate
 from services.scoring.models.gamma_gamma import GammaGamma
+from services.scoring.models.store import kind_of
 from services.scoring.tables import CustomerFacts, CustomerScores, Model
 from services.scoring.value.lifetime import Terms
 from services.scoring.value.rules import Cuts
 from services.scoring.value.schemas import Explained
+from services.scoring.value.worth import Buyers, Fitted, standard_errors
 
 
 def explain(
@@ -28,7 +33,7 @@ def explain(
         if purchases is not None:
             explained += _explain_purchases(facts, scores, purchases, facts.first_on, facts.last_on)
         if purchases is not None and spend is not None and scores.clv is not None:
-            explained.append(_explain_value(facts, scores, spend, terms))
+            explained.append(_explain_value(facts, scores, purchases, spend, terms))
     return explained
 
 
@@ -84,9 +89,10 @@ def _explain_purchases(
     if x == 0:
         behaviour = f"No repeat purchase in the {age:.1f} {unit}s since the first"
     alive = f"{behaviour}: the chance that they still buy is {scores.p_alive or 0:.0%}."
-    if x == 0:
+    if x == 0 and model.kind == "bg_nbd":
         alive += " The model says so of everyone with a single purchase."
-    newcomer = float(BgNbd(**model.params).expected_purchases(scores.horizon_days / scale, 0, 0, 0)[0])
+    predicting = purchases_by(kind_of(model)).make(**model.params)
+    newcomer = float(predicting.expected_purchases(scores.horizon_days / scale, 0, 0, 0)[0])
     ahead = (
         f"Expected to buy on {scores.expected_purchases or 0:.2f} days in the next {scores.horizon_days} "
         f"days; a new customer on {newcomer:.2f}."
@@ -102,7 +108,9 @@ def _explain_purchases(
     ]
 
 
-def _explain_value(facts: CustomerFacts, scores: CustomerScores, model: Model, terms: Terms) -> Explained:
+def _explain_value(
+    facts: CustomerFacts, scores: CustomerScores, purchases: Model, model: Model, terms: Terms
+) -> Explained:
     params = GammaGamma(**model.params)
     repeats, spent = facts.repeat_days or 0, facts.repeat_spend or 0
     own = spent / repeats if repeats else None
@@ -113,6 +121,10 @@ def _explain_value(facts: CustomerFacts, scores: CustomerScores, model: Model, t
         if own is not None
         else f"all customers' average is {params.population_mean:.0f}, nothing is known of their own"
     )
+    error = _standard_error(facts, scores, (purchases, model), terms)
+    uncertain = (
+        f" As the models are estimates it may be {error:.0f} more or less." if error is not None else ""
+    )
     return Explained(
         score="clv",
         value=scores.clv,
@@ -120,17 +132,54 @@ def _explain_value(facts: CustomerFacts, scores: CustomerScores, model: Model, t
             f"A purchase is expected to be worth {expected:.0f} minor units of {facts.currency} ({basis}). "
             f"With the expected purchases of the next {scores.horizon_days} days, discounted by "
             f"{terms.discount_rate:.0%} a year, at a margin of {terms.margin:.0%}, that is {scores.clv}."
+            + uncertain
         ),
         numbers={
             "expected_spend": round(expected, 2),
             "own_mean": None if own is None else round(own, 2),
             "population_mean": round(params.population_mean, 2),
+            "standard_error": None if error is None else round(error, 2),
             "discount_rate": terms.discount_rate,
             "margin": terms.margin,
             "params": model.params,
             "model": f"{model.kind}/{model.version}",
             "window": [str(model.window_from), str(model.window_to)],
         },
+    )
+
+
+def _standard_error(
+    facts: CustomerFacts, scores: CustomerScores, models: tuple[Model, Model], terms: Terms
+) -> float | None:
+    """Of the lifetime value, in minor units; None for models whose covariance was not kept."""
+    if facts.first_on is None or facts.last_on is None or not all(model.covariance for model in models):
+        return None
+    purchases, spend = models
+    unit: Unit = "day" if purchases.unit == "day" else "week"
+    scale = DAYS_PER_UNIT[unit]
+    repeats = facts.repeat_days or 0
+    buyer = Buyers(
+        np.array([facts.days - 1.0]),
+        np.array([(facts.last_on - facts.first_on).days / scale]),
+        np.array([(scores.as_of - facts.first_on).days / scale]),
+        np.array([float(repeats)]),
+        np.array([(facts.repeat_spend or 0) / max(repeats, 1)]),
+    )
+    fitted = Fitted(purchases_by(kind_of(purchases)).make, _estimate(purchases), _estimate(spend), scale)
+    share = min((facts.currency_days or 0) / facts.days, 1.0)
+    return share * float(standard_errors(fitted, buyer, terms)[0])
+
+
+def _estimate(model: Model) -> Estimate:
+    """As it was fitted; jsonb does not keep the order of names, which the covariance is in."""
+    names = GammaGamma.names if model.kind == "gamma_gamma" else purchases_by(kind_of(model)).names
+    return Estimate(
+        {name: model.params[name] for name in names},
+        model.standard_errors,
+        model.log_likelihood,
+        model.customers,
+        0,
+        tuple(tuple(row) for row in model.covariance),
     )
 
 

@@ -58,6 +58,7 @@ class Scores:
     p_alive: list[float | None]
     expected_purchases: list[float | None]
     clv: list[int | None]
+    purchase_kind: str
     purchase_model: list[int | None]
     spend_model: list[int | None]
     unknown: list[str]
@@ -83,11 +84,14 @@ def score(facts: FactColumns, cuts: Cuts, models: Serving, terms: Terms) -> Scor
         "expected_purchases.no_model": buyers & ~modelled,
         "clv.no_model": buyers & ~modelled,
         "clv.no_spend_model": buyers & modelled & ~spend_modelled,
-        "p_alive.one_purchase": modelled & one,
+        "p_alive.one_purchase": modelled
+        & one
+        & (models.purchases is not None and models.purchases.kind == "bg_nbd"),
         "clv.no_repeat_spend": spend_modelled & modelled & (facts.repeat_days == 0),
         "clv.other_currencies": spend_modelled & modelled & facts.mixed,
     }
     version = models.purchases.version if models.purchases else 0
+    kind = models.purchases.kind if models.purchases else "bg_nbd"
     return Scores(
         recency=_whole(rfm[0], cut),
         frequency=_whole(rfm[1], cut),
@@ -96,6 +100,7 @@ def score(facts: FactColumns, cuts: Cuts, models: Serving, terms: Terms) -> Scor
         p_alive=_rounded(p_alive, PROBABILITY_DIGITS),
         expected_purchases=_rounded(expected, PURCHASES_DIGITS),
         clv=_whole(np.rint(np.nan_to_num(clv)).astype(np.int64), ~np.isnan(clv)),
+        purchase_kind=kind,
         purchase_model=_whole(np.full(n, version), modelled),
         spend_model=_whole(spend_version, spend_modelled & modelled),
         unknown=_join(reasons, n),

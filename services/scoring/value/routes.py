@@ -45,7 +45,7 @@ async def explain_scores(customer_id: UUID, session: Session, request: Request) 
         facts,
         scores,
         cuts=await store.read_cuts(await raw(session), scores.as_of),
-        purchases=await read_model(session, "bg_nbd", scores.purchase_model),
+        purchases=await read_model(session, scores.purchase_kind, scores.purchase_model),
         spend=await read_model(session, "gamma_gamma", scores.spend_model),
         terms=Terms(scores.horizon_days, settings.discount_rate, settings.margin),
     )

@@ -53,11 +53,19 @@ class Value(Money):
     horizon_days: int
 
 
+class Window(BaseModel):
+    """First day with a purchase, and the observation date."""
+
+    from_: date = Field(alias="from")
+    to: date
+
+
 class ModelsUsed(BaseModel):
     """Which model versions the scores come from."""
 
     purchases: str | None = Field(examples=["bg_nbd/3"])
     spend: str | None = Field(examples=["gamma_gamma/1"])
+    window: Window | None = Field(description="The data that the model of purchases was fitted to.")
 
 
 class TicketFacts(BaseModel):

@@ -34,17 +34,19 @@ _WRITE = """
     ), written AS (
         INSERT INTO customer_scores AS s (
             customer_id, as_of, horizon_days, recency_score, frequency_score, monetary_score, segment,
-            p_alive, expected_purchases, clv, purchase_model, spend_model, unknown)
+            p_alive, expected_purchases, clv, purchase_kind, purchase_model, spend_model, unknown)
         SELECT customer_id, $12::date, $13::int, recency_score, frequency_score, monetary_score, segment,
-               p_alive, expected_purchases, clv, purchase_model, spend_model, string_to_array(unknown, ',')
+               p_alive, expected_purchases, clv, $16::text, purchase_model, spend_model,
+               string_to_array(unknown, ',')
         FROM told
         ON CONFLICT (customer_id) DO UPDATE SET
             as_of = EXCLUDED.as_of, horizon_days = EXCLUDED.horizon_days,
             recency_score = EXCLUDED.recency_score, frequency_score = EXCLUDED.frequency_score,
             monetary_score = EXCLUDED.monetary_score, segment = EXCLUDED.segment,
             p_alive = EXCLUDED.p_alive, expected_purchases = EXCLUDED.expected_purchases,
-            clv = EXCLUDED.clv, purchase_model = EXCLUDED.purchase_model,
-            spend_model = EXCLUDED.spend_model, unknown = EXCLUDED.unknown
+            clv = EXCLUDED.clv, purchase_kind = EXCLUDED.purchase_kind,
+            purchase_model = EXCLUDED.purchase_model, spend_model = EXCLUDED.spend_model,
+            unknown = EXCLUDED.unknown
         WHERE (s.*) IS DISTINCT FROM (EXCLUDED.*)
         RETURNING s.*
     ), news AS (
@@ -57,7 +59,7 @@ _WRITE = """
     ), emitted AS (
         SELECT outbox_emit('score.updated', n.customer_id, jsonb_build_object(
             'customer_id', n.customer_id,
-            'model_version', nullif(concat_ws('+', 'bg_nbd/' || n.purchase_model,
+            'model_version', nullif(concat_ws('+', n.purchase_kind || '/' || n.purchase_model,
                                               'gamma_gamma/' || n.spend_model), ''),
             'values', jsonb_build_object(
                 'recency_score', n.recency_score, 'frequency_score', n.frequency_score,
@@ -154,6 +156,7 @@ async def write(
         horizon_days,
         list(reasons),
         list(also_mark),
+        scores.purchase_kind,
     )
     return int(row["written"])
 

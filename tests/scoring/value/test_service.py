@@ -100,7 +100,11 @@ async def test_the_section_says_everything_that_is_known(
     assert body["expected_purchases"]["horizon_days"] == 365
     assert body["clv"]["currency"] == "CNY"
     assert body["clv"]["amount"] > 0
-    assert body["models"] == {"purchases": "bg_nbd/1", "spend": "gamma_gamma/1"}
+    assert body["models"] == {
+        "purchases": "bg_nbd/1",
+        "spend": "gamma_gamma/1",
+        "window": {"from": "2026-07-01", "to": "2026-07-01"},
+    }
     assert body["facts"]["purchases"] == 6
     assert body["unknown"] == []
 
