@@ -25,6 +25,7 @@ from shared.messaging.bus import Bus
 from shared.messaging.local import LocalBus
 
 SHUTDOWN_S = 10
+KEEP_ALIVE_S = 75  # longer than the pools of callers and load balancers, so that it is they who hang up
 READY_POLL_S = 0.05
 READY_REPORT_S = 10.0
 WATCH_S = 0.5
@@ -90,6 +91,7 @@ def uvicorn_config(app: FastAPI, *, lifespan: str = "on") -> uvicorn.Config:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=SHUTDOWN_S,
+        timeout_keep_alive=KEEP_ALIVE_S,
     )
 
 

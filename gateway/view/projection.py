@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import orjson
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from gateway.view import store
 from gateway.view.identities import handles_of
@@ -21,17 +21,15 @@ from shared.contracts.sections import (
     ScoringSection,
     SectionSnapshot,
 )
-from shared.database import raw
 from shared.messaging.reactions import Reactions
 
-reactions = Reactions("gateway.view")
+reactions = Reactions("gateway.view", plain=True)
 
 
 @reactions.on_batch(ProfileSection, FeedbackSection, LoyaltySection, ScoringSection)
-async def project_sections(session: AsyncSession, events: list[Event[SectionSnapshot]]) -> None:
+async def project_sections(connection: asyncpg.Connection, events: list[Event[SectionSnapshot]]) -> None:
     """Keep the newest snapshot of each customer and section, and whose the handles are."""
     newest = newest_of(event.data for event in events)
-    connection = await raw(session)
     applied = await store.apply(
         connection,
         [

@@ -12,12 +12,10 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from gateway.view.answer import stamp
 from gateway.view.lines import Line, line_id, lines_of, ticket_owners
 from shared.contracts import Event, EventData, feedback, loyalty, profile, scoring
-from shared.database import raw
 from shared.messaging.reactions import Reactions
 
 CHUNK = 5_000  # lines per statement
@@ -88,7 +86,7 @@ _LINES_BEYOND = """
     ORDER BY read.reader, line.position
 """
 
-reactions = Reactions("gateway.timeline")
+reactions = Reactions("gateway.timeline", plain=True)
 
 
 @reactions.on_batch(
@@ -117,9 +115,8 @@ reactions = Reactions("gateway.timeline")
     loyalty.CouponIssued,
     scoring.ScoreUpdated,
 )
-async def write_lines(session: AsyncSession, events: list[Event[EventData]]) -> None:
+async def write_lines(connection: asyncpg.Connection, events: list[Event[EventData]]) -> None:
     """Write the lines of these events, and those that waited for what they tell."""
-    connection = await raw(session)
     lines = [line for event in events for line in lines_of(event)]
     tickets = ticket_owners(events)
     if tickets:

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 from uuid import UUID
 
-from sqlmodel.ext.asyncio.session import AsyncSession
+import asyncpg
 
 from services.scoring.facts import store as facts
 from services.scoring.settings import ScoringSettings
@@ -27,7 +27,6 @@ from shared.contracts.feedback import (
 )
 from shared.contracts.handles import Purchase, Refund
 from shared.contracts.profile import CustomerRegistered, PurchaseRecorded, PurchaseRefunded
-from shared.database import raw
 from shared.messaging.reactions import Reactions
 
 RECORD_LIMIT = 5_000  # rows per INSERT
@@ -35,7 +34,7 @@ RECORD_LIMIT = 5_000  # rows per INSERT
 
 def reactions_for(settings: ScoringSettings) -> Reactions:
     """The reactions of a service with these settings."""
-    reactions = Reactions("scoring.reactions")
+    reactions = Reactions("scoring.reactions", plain=True)
 
     @reactions.on_batch(
         CustomerRegistered,
@@ -48,15 +47,16 @@ def reactions_for(settings: ScoringSettings) -> Reactions:
         TicketReopened,
         SurveyAnswered,
     )
-    async def on_something(session: AsyncSession, events: list[Event[Any]]) -> None:
-        await react(session, events, settings)
+    async def on_something(connection: asyncpg.Connection, events: list[Event[Any]]) -> None:
+        await react(connection, events, settings)
 
     return reactions
 
 
-async def react(session: AsyncSession, events: Sequence[Event[Any]], settings: ScoringSettings) -> None:
+async def react(
+    connection: asyncpg.Connection, events: Sequence[Event[Any]], settings: ScoringSettings
+) -> None:
     """Write down what happened, then derive and score the customers it happened to, once each."""
-    connection = await raw(session)
     purchases: list[Purchase] = []
     refunds: list[Refund] = []
     tickets: list[Event[TicketEvent]] = []

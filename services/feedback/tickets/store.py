@@ -6,11 +6,11 @@ from typing import TypeVar
 from uuid import UUID
 
 import orjson
-from sqlalchemy import text, tuple_
+from sqlalchemy import ARRAY, Uuid, any_, bindparam, text, tuple_
 from sqlmodel import SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.feedback.tables import Ticket, TicketMessage, TicketReceipt, TicketStep
+from services.feedback.tables import Ticket, TicketMessage, TicketStep
 
 # Sorted, so that two batches that meet take their unique keys in the same order.
 _INSERT = text("""
@@ -26,6 +26,11 @@ _INSERT_RECEIPTS = text("""
     INSERT INTO ticket_receipts SELECT * FROM unnest(CAST(:receipts AS uuid[]), CAST(:tickets AS uuid[]))
     ON CONFLICT DO NOTHING RETURNING receipt_id
 """)
+_KNOWN_RECEIPTS = text(
+    "SELECT receipt_id FROM ticket_receipts WHERE receipt_id = ANY (CAST(:receipts AS uuid[]))"
+)
+# One array whatever the number of ids, so that the statement is prepared once.
+_IDS = bindparam("ids", type_=ARRAY(Uuid))
 
 RowT = TypeVar("RowT", TicketStep, TicketMessage)
 
@@ -54,10 +59,8 @@ async def insert_steps(session: AsyncSession, steps: Sequence[TicketStep]) -> No
 
 async def known_receipts(session: AsyncSession, receipt_ids: Collection[UUID]) -> set[UUID]:
     """Which of these webhooks became a ticket before."""
-    found = await session.exec(
-        select(TicketReceipt.receipt_id).where(col(TicketReceipt.receipt_id).in_(receipt_ids))
-    )
-    return set(found)
+    rows = await session.execute(_KNOWN_RECEIPTS, {"receipts": list(receipt_ids)})
+    return set(rows.scalars())
 
 
 async def insert_receipts(session: AsyncSession, ticket_by_receipt: dict[UUID, UUID]) -> set[UUID]:
@@ -84,7 +87,8 @@ async def lock_by_source(
 async def lock(session: AsyncSession, ticket_ids: Collection[UUID]) -> list[Ticket]:
     """These tickets, those that exist, locked in the order of their ids."""
     found = await session.exec(
-        select(Ticket).where(col(Ticket.id).in_(ticket_ids)).order_by(col(Ticket.id)).with_for_update()
+        select(Ticket).where(col(Ticket.id) == any_(_IDS)).order_by(col(Ticket.id)).with_for_update(),
+        params={"ids": list(ticket_ids)},
     )
     return list(found)
 

@@ -22,8 +22,8 @@ MAILS = ("a@x.org", "b@x.org", "c@x.org")
 
 
 async def tell(database: Database, *events: Event[Any]) -> None:
-    async with database.session() as session:
-        await project_sections(session, list(events))
+    async with database.pool.acquire() as connection, connection.transaction():
+        await project_sections(connection, list(events))
 
 
 async def kept(database: Database) -> dict[tuple[UUID, str], tuple[int, str | None]]:

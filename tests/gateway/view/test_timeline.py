@@ -22,8 +22,8 @@ InLoop = Callable[[Coroutine[Any, Any, None]], None]
 
 
 async def tell(database: Database, *events: Event[Any]) -> None:
-    async with database.session() as session:
-        await timeline.write_lines(session, list(events))
+    async with database.pool.acquire() as connection, connection.transaction():
+        await timeline.write_lines(connection, list(events))
 
 
 async def journey(database: Database, customer_id: UUID) -> list[asyncpg.Record]:
