@@ -8,7 +8,10 @@ global lock at commit), no "id > last" cursor (it skips late commits).
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
+
+import asyncpg
 
 from shared.database import Database, is_away
 from shared.messaging import failpoints
@@ -19,23 +22,22 @@ from shared.telemetry import EVENTS_PUBLISHED, OUTBOX_AGE, OUTBOX_ROWS, SECTION_
 PAUSE_MAX_S = 5.0
 UNROUTABLE_PAUSE = timedelta(seconds=5)
 
-_WAITING = """
-    SELECT EXISTS (SELECT FROM outbox WHERE available_at <= now()) AS events,
-           EXISTS (SELECT FROM section_marks) AS marks
-"""
-_CLAIM_EVENTS = """
-    WITH claimed AS (
-        SELECT id FROM outbox WHERE available_at <= now() ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED)
-    DELETE FROM outbox USING claimed WHERE outbox.id = claimed.id
-    RETURNING outbox.id, type, envelope, created_at
+# Both kinds in one statement. What a transport does not take is written again in the same transaction.
+_CLAIM = """
+    WITH waiting AS (
+        SELECT id FROM outbox WHERE available_at <= now() ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED),
+    events AS (
+        DELETE FROM outbox USING waiting WHERE outbox.id = waiting.id
+        RETURNING outbox.id, type, envelope, created_at),
+    marked AS (SELECT id FROM section_marks ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED),
+    marks AS (
+        DELETE FROM section_marks USING marked WHERE section_marks.id = marked.id RETURNING customer_id)
+    SELECT id, type, envelope, created_at, NULL::uuid AS customer_id FROM events
+    UNION ALL SELECT NULL, NULL, NULL, NULL, customer_id FROM marks
 """
 _KEEP_EVENTS = """
     INSERT INTO outbox (id, type, envelope, created_at, available_at)
     SELECT kept.*, now() + $5 FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[]) AS kept
-"""
-_CLAIM_MARKS = """
-    WITH claimed AS (SELECT id FROM section_marks ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED)
-    DELETE FROM section_marks USING claimed WHERE section_marks.id = claimed.id RETURNING customer_id
 """
 _KEEP_MARKS = "INSERT INTO section_marks (customer_id) SELECT unnest($1::uuid[])"
 
@@ -61,7 +63,7 @@ class Relay:
         while True:
             self._woken.clear()
             try:
-                more = await self._once()
+                moved = await self.once()
                 pause_s = 0.05
             except Exception as error:
                 if not (isinstance(error, BusAway) or is_away(error)):
@@ -69,7 +71,7 @@ class Relay:
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, PAUSE_MAX_S)
                 continue
-            if more:
+            if moved >= self._batch:
                 continue
             try:
                 async with asyncio.timeout(self._database.settings.relay_poll_s):
@@ -77,45 +79,44 @@ class Relay:
             except TimeoutError:
                 await self._measure()
 
-    async def _once(self) -> bool:
-        """Publish one batch of what is there; whether a full batch left, so that more may wait."""
-        waiting = await self._database.pool.fetchrow(_WAITING)
-        events = await self.events_once() if waiting["events"] else 0
-        marks = await self.sections_once() if waiting["marks"] else 0
-        return max(events, marks) >= self._batch
+    async def once(self) -> int:
+        """Publish one batch of outbox rows and one of marks' snapshots; returns how many of them left.
 
-    async def events_once(self) -> int:
-        """Publish one batch of outbox rows; returns how many left."""
+        Raises:
+            BusAway: nothing left, because the transport took nothing.
+        """
         async with self._database.pool.acquire() as connection, connection.transaction():
-            rows = sorted(await connection.fetch(_CLAIM_EVENTS, self._batch))
+            rows = await connection.fetch(_CLAIM, self._batch, self._batch if self._section else 0)
             if not rows:
                 return 0
-            failpoints.reached("relay.before_publish")
-            safe = await self._bus.publish([Outgoing(r["id"], r["type"], r["envelope"]) for r in rows])
-            failpoints.reached("relay.before_delete")
-            held = [tuple(row) for row in rows if row["id"] not in safe]
-            if held:
-                # Nobody is bound to these yet; step aside so that they don't hold up the others.
-                columns = [list(column) for column in zip(*held, strict=True)]
-                await connection.execute(_KEEP_EVENTS, *columns, UNROUTABLE_PAUSE)
+            events = sorted(row[:4] for row in rows if row["customer_id"] is None)
+            marked = [row["customer_id"] for row in rows if row["customer_id"] is not None]
+            return await self._events(connection, events) + await self._sections(connection, marked)
+
+    async def _events(self, connection: asyncpg.Connection, rows: list[tuple[Any, ...]]) -> int:
+        if not rows:
+            return 0
+        failpoints.reached("relay.before_publish")
+        safe = await self._bus.publish([Outgoing(*row[:3]) for row in rows])
+        failpoints.reached("relay.before_delete")
         EVENTS_PUBLISHED.labels(self._database.settings.name).inc(len(safe))
+        held = [row for row in rows if row[0] not in safe]
+        if held:
+            # Nobody is bound to these yet; step aside so that they don't hold up the others.
+            columns = [list(column) for column in zip(*held, strict=True)]
+            await connection.execute(_KEEP_EVENTS, *columns, UNROUTABLE_PAUSE)
         return len(safe)
 
-    async def sections_once(self) -> int:
-        """Publish snapshots for one batch of marks; returns how many marks left."""
-        if self._section is None:
+    async def _sections(self, connection: asyncpg.Connection, marked: list[UUID]) -> int:
+        if self._section is None or not marked:
             return 0
-        async with self._database.pool.acquire() as connection, connection.transaction():
-            marked = [row["customer_id"] for row in await connection.fetch(_CLAIM_MARKS, self._batch)]
-            if not marked:
-                return 0
-            snapshots = await take(connection, self._section, sorted(set(marked)))
-            safe = await self._publish_snapshots(self._section, snapshots)
-            if not safe:
-                raise BusAway("no snapshot could be published")
-            held = set(marked) - safe
-            if held:
-                await connection.execute(_KEEP_MARKS, sorted(held))
+        snapshots = await take(connection, self._section, sorted(set(marked)))
+        safe = await self._publish_snapshots(self._section, snapshots)
+        if not safe:
+            raise BusAway("no snapshot could be published")
+        held = [customer_id for customer_id in marked if customer_id not in safe]
+        if held:
+            await connection.execute(_KEEP_MARKS, held)
         return len(marked) - len(held)
 
     async def _publish_snapshots(self, section: Section, snapshots: list[Snapshot]) -> set[UUID]:
