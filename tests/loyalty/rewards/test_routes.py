@@ -92,14 +92,15 @@ async def test_a_reward_is_taken_and_given_back_once(client: httpx.AsyncClient, 
     await ledger.earn(member, 200)
     reward = await make(client, stock=2)
 
-    taken = await take(client, reward, member, quantity=2, key="k")
+    key = str(uuid4())
+    taken = await take(client, reward, member, quantity=2, key=key)
     assert taken.status_code == 201, taken.text
     assert (taken.json()["points"], await ledger.balance(member)) == (200, 150)
     assert await ledger.lots(member) == [0, 150]
-    again = await take(client, reward, member, quantity=2, key="k")
+    again = await take(client, reward, member, quantity=2, key=key)
     assert again.headers["Idempotency-Replayed"] == "true"
     assert again.json() == taken.json()
-    assert slug(await take(client, reward, member, quantity=1, key="k")) == "idempotency-key-reused"
+    assert slug(await take(client, reward, member, quantity=1, key=key)) == "idempotency-key-reused"
     assert await ledger.balance(member) == 150
     listed = (await client.get(f"/v1/loyalty/{member}/redemptions")).json()["items"]
     assert [item["id"] for item in listed] == [taken.json()["id"]]
