@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Literal
 
 Basis = Literal["spend", "points"]
@@ -65,11 +66,16 @@ class Ladder:
 
     def at(self, moment: datetime) -> TierTable:
         """The version in effect at a moment."""
+        newest = self.tables[-1]
+        if newest.since <= moment:
+            return newest
         return next((table for table in reversed(self.tables) if table.since <= moment), self.tables[0])
 
     def switch_after(self, moment: datetime) -> datetime | None:
         """When the next version comes into effect."""
-        return next((table.since for table in self.tables if table.since > moment), None)
+        if self.tables[-1].since <= moment:
+            return None
+        return next(table.since for table in self.tables if table.since > moment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +150,7 @@ def next_turn(standing: Standing, ladder: Ladder) -> datetime | None:
     return min((moment for moment in moments if moment is not None), default=None)
 
 
+@lru_cache(maxsize=4096)
 def leaves(day: date, period: Period) -> datetime:
     """When a day stops to count."""
     try:
