@@ -50,6 +50,8 @@ _SHOWN: dict[str, tuple[str, ...]] = {
     "points.expired": _POINTS,
     "points.expiring": ("points", "balance", "expires_at"),
     "tier.changed": ("from_tier", "to_tier", "qualifying"),
+    "referral.completed": ("referral_id", "points"),
+    "badge.awarded": ("badge", "challenge"),
     "reward.redeemed": ("redemption_id", "reward_id", "reward", "kind", "quantity", "points"),
     "coupon.issued": ("campaign_id", "campaign", "ends_at"),
     "score.updated": ("model_version", "as_of", "values", "reasons"),
@@ -68,6 +70,8 @@ _TIMED = {
     "points.reversed",
     "points.expired",
     "tier.changed",
+    "referral.completed",
+    "badge.awarded",
     "reward.redeemed",
     "coupon.issued",
 }

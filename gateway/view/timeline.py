@@ -111,6 +111,8 @@ reactions = Reactions("gateway.timeline", plain=True)
     loyalty.PointsExpired,
     loyalty.PointsExpiring,
     loyalty.TierChanged,
+    loyalty.ReferralCompleted,
+    loyalty.BadgeAwarded,
     loyalty.RewardRedeemed,
     loyalty.CouponIssued,
     scoring.ScoreUpdated,

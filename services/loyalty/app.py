@@ -4,7 +4,6 @@ from fastapi import FastAPI
 
 from services.loyalty.coupons import service as coupon_service
 from services.loyalty.coupons.routes import router as coupons
-from services.loyalty.earning.birthdays import birthday_job
 from services.loyalty.earning.routes import router as earning
 from services.loyalty.earning.rule_routes import router as earning_rules
 from services.loyalty.effect.routes import router as effect
@@ -13,14 +12,16 @@ from services.loyalty.ledger.hold_routes import router as holds
 from services.loyalty.ledger.routes import router as ledger
 from services.loyalty.partners.routes import router as partners
 from services.loyalty.reactions import make_reactions
+from services.loyalty.referrals.routes import router as referrals
 from services.loyalty.rewards.routes import router as rewards
 from services.loyalty.rewards.spending import router as spending
 from services.loyalty.section import SECTION
 from services.loyalty.settings import LoyaltySettings
 from services.loyalty.tiers.routes import router as tiers
-from services.loyalty.tiers.service import review_job
 from shared.messaging.bus import Bus
 from shared.web.app import create_service_app
+
+PROGRAMME = (earning_rules, tiers, referrals)
 
 
 def create_app(settings: LoyaltySettings | None = None, bus: Bus | None = None) -> FastAPI:
@@ -30,9 +31,9 @@ def create_app(settings: LoyaltySettings | None = None, bus: Bus | None = None) 
         settings,
         title="Customer 360: loyalty",
         # The hot path is looked for first.
-        routers=[spending, rewards, coupons, partners, effect, holds, ledger, earning, earning_rules, tiers],
+        routers=[spending, rewards, coupons, partners, effect, holds, ledger, earning, *PROGRAMME],
         reactions=[make_reactions(settings)],
         section=SECTION,
-        jobs=[*coupon_service.JOBS, birthday_job(settings), review_job(settings), *make_jobs(settings)],
+        jobs=[*coupon_service.JOBS, *make_jobs(settings)],
         bus=bus,
     )

@@ -1,11 +1,14 @@
-"""What loyalty's ledger does by the clock. Each run is bounded; what is left over is done by the next."""
+"""What loyalty does by the clock. Each run is bounded; what is left over is done by the next."""
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from services.loyalty.earning import service
+from services.loyalty.earning.birthdays import birthday_job
 from services.loyalty.ledger import upkeep
+from services.loyalty.referrals.service import referral_job
 from services.loyalty.settings import LoyaltySettings
+from services.loyalty.tiers.service import review_job
 from shared.clock import utc_now
 from shared.database import Database, raw
 from shared.jobs import Job
@@ -30,6 +33,9 @@ def make_jobs(settings: LoyaltySettings) -> list[Job]:
         job("tell of points that expire", 900, _tell),
         job("time out holds", 5, _time_out),
         job("seal the ledger", 5, _seal),
+        review_job(settings),
+        birthday_job(settings),
+        referral_job(settings),
     ]
 
 

@@ -32,6 +32,14 @@ class LoyaltySettings(ServiceSettings):
     )
     points_days: Days | None = Field(None, description="How long earned points live; for ever when unset.")
 
+    return_days: int = Field(
+        14, ge=0, le=365, description="How long a purchase may be returned: friends count after it."
+    )
+    referral_days: Days = Field(365, description="How long a friend may take to buy for the first time.")
+    referral_link: str = Field(
+        "/join?code={code}", max_length=500, description="Where friends are sent; holds {code}."
+    )
+
     tier_basis: Literal["spend", "points"] = Field(
         "spend", description="What qualifies: what was paid, or the points of purchases. Set it at the start."
     )

@@ -83,6 +83,33 @@ class TierChanged(EventData):
     occurred_at: AwareDatetime
 
 
+class ReferralCompleted(EventData):
+    """A friend's first purchase is past its return period; `customer_id` brought them and got the points."""
+
+    producer: ClassVar[str] = "loyalty"
+    type: ClassVar[str] = "referral.completed"
+
+    customer_id: UUID
+    referral_id: UUID
+    referee_id: UUID
+    purchase_id: UUID
+    points: int
+    occurred_at: AwareDatetime
+
+
+class BadgeAwarded(EventData):
+    """A member met a challenge, as often in a row as its badge asks for."""
+
+    producer: ClassVar[str] = "loyalty"
+    type: ClassVar[str] = "badge.awarded"
+
+    customer_id: UUID
+    badge: str
+    challenge_id: str
+    challenge: str
+    occurred_at: AwareDatetime
+
+
 class RewardRedeemed(EventData):
     """A customer took a reward for points; `transfer_id` is the one of `points.redeemed`."""
 

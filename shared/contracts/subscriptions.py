@@ -54,6 +54,8 @@ SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {
         "points.expired",
         "points.expiring",
         "tier.changed",
+        "referral.completed",
+        "badge.awarded",
         "reward.redeemed",
         "coupon.issued",
         "score.updated",

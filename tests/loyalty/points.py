@@ -19,7 +19,7 @@ CAUSE = Cause("test", "test", MORNING)
 EMPTY = """
     SET LOCAL session_replication_role = replica;
     TRUNCATE accounts, transfers, entries, lots, uses, holds, expiry_notices, merges, seals, refunds,
-        deeds, birthdays, standings, tier_changes,
+        deeds, birthdays, standings, tier_changes, referrals, referral_codes,
         outbox, inbox, dead_letters, section_marks
         RESTART IDENTITY;
     DELETE FROM earning_rules WHERE made_by <> 'defaults';
@@ -90,6 +90,10 @@ class Ledger:
         async with self.pool.acquire() as connection:
             owners, _ = await upkeep.promote_lots(connection, limit)
         return owners
+
+    async def expire(self, limit: int = 100) -> int:
+        """Book one batch of expired lots."""
+        return await upkeep.expire_lots(self.pool, limit)
 
     async def pass_expiry(self, moment: datetime) -> None:
         """Have lots that expire at a moment to come expire yesterday instead, as if time had passed."""

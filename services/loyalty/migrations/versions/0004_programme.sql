@@ -125,3 +125,28 @@ CREATE TABLE tier_changes (
     qualifying  bigint NOT NULL,
     PRIMARY KEY (customer_id, at, place)
 );
+
+-- Who brings friends. Devices are kept as hashes, only to tell that two are the same.
+CREATE TABLE referral_codes (
+    code        text PRIMARY KEY,
+    customer_id uuid NOT NULL UNIQUE,
+    device      bytea,
+    made_at     timestamptz NOT NULL DEFAULT now()
+);
+CREATE TABLE referrals (
+    id           uuid PRIMARY KEY DEFAULT uuid7(),
+    code         text NOT NULL REFERENCES referral_codes,
+    referrer_id  uuid NOT NULL,
+    referee_id   uuid NOT NULL UNIQUE,    -- is brought once
+    device       bytea,
+    joined_at    timestamptz NOT NULL,
+    status       text NOT NULL DEFAULT 'joined' CHECK (status IN ('joined', 'completed', 'void')),
+    reason       text,                    -- why it is void
+    purchase_id  uuid,
+    completed_at timestamptz,
+    points       bigint                   -- what the referrer got
+);
+CREATE INDEX referrals_of ON referrals (referrer_id, id);
+CREATE INDEX referrals_open ON referrals (joined_at, id) WHERE status = 'joined';
+CREATE INDEX referrals_device ON referrals (device) WHERE device IS NOT NULL;
+CREATE INDEX referral_codes_device ON referral_codes (device) WHERE device IS NOT NULL;
