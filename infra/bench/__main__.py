@@ -20,6 +20,9 @@ from infra.bench import (
     p04b_redemptions,
     p05_visible,
     p06_projection,
+    p07a_fit,
+    p07b_predict,
+    p07c_walk,
     p10_footprint,
     report,
 )
@@ -42,6 +45,9 @@ MODULES = (
     p04b_redemptions,
     p05_visible,
     p02_fresh,
+    p07a_fit,
+    p07b_predict,
+    p07c_walk,
     p10_footprint,
 )
 PROFILES = Path(".data/profiles")

@@ -119,14 +119,15 @@ def _climb(
                 f"The estimate of {name} runs off to {np.exp(value):.3g}: these histories do not determine "
                 "it. Fit more customers, or a longer period."
             )
-    params = _polish(log_likelihood, np.exp(result.x))
+    information = _information(log_likelihood, np.exp(result.x))
+    params = _polish(log_likelihood, np.exp(result.x), information)
     value, gradient = log_likelihood(params)
     if not np.isfinite(value) or np.abs(gradient * params).max() / customers > GRADIENT_TOLERANCE:
         raise NotConverged(
             f"The search stopped before the maximum ({result.message}). "
             "Fit more customers, or a longer period."
         )
-    covariance = _covariance(log_likelihood, params)
+    covariance = np.linalg.inv(information)
     errors = np.sqrt(np.diag(covariance))
     return Estimate(
         params=dict(zip(names, params.tolist(), strict=True)),
@@ -138,14 +139,22 @@ def _climb(
     )
 
 
-def _polish(log_likelihood: LogLikelihood, params: Floats) -> Floats:
-    """Newton steps from where the search stopped, so that the digits do not depend on the start values."""
-    value, gradient = log_likelihood(params)
+def _information(log_likelihood: LogLikelihood, params: Floats) -> Floats:
+    """Minus the Hessian where the search stopped; polishing moves that by less than the errors' digits."""
     information = -hessian(log_likelihood, params)
     try:
         np.linalg.cholesky(information)
-    except np.linalg.LinAlgError:
-        return params
+    except np.linalg.LinAlgError as error:
+        raise NotConverged(
+            "The likelihood is flat around its maximum: these histories do not determine the parameters. "
+            "Fit more customers, or a longer period."
+        ) from error
+    return information
+
+
+def _polish(log_likelihood: LogLikelihood, params: Floats, information: Floats) -> Floats:
+    """Newton steps from where the search stopped, so that the digits do not depend on the start values."""
+    value, gradient = log_likelihood(params)
     for _ in range(NEWTON_STEPS):
         better: Floats = params + np.linalg.solve(information, gradient)
         if (better <= params / 2).any() or (better >= params * 2).any():
@@ -155,18 +164,6 @@ def _polish(log_likelihood: LogLikelihood, params: Floats) -> Floats:
             break
         params, value, gradient = better, next_value, next_gradient
     return params
-
-
-def _covariance(log_likelihood: LogLikelihood, params: Floats) -> Floats:
-    information = -hessian(log_likelihood, params)
-    try:
-        np.linalg.cholesky(information)
-    except np.linalg.LinAlgError as error:
-        raise NotConverged(
-            "The likelihood is flat around its maximum: these histories do not determine the parameters. "
-            "Fit more customers, or a longer period."
-        ) from error
-    return np.asarray(np.linalg.inv(information), dtype=np.float64)
 
 
 def hessian(log_likelihood: LogLikelihood, params: Floats) -> Floats:
