@@ -240,6 +240,7 @@ class Reward(Base, table=True):
     starts_at: datetime = Field(sa_column=_moment())
     ends_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))
     partner_id: UUID | None = None
+    campaign_id: UUID | None = None
     retired_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))
     version: int = Field(default=1, sa_column=_number())
 
@@ -282,7 +283,7 @@ class CouponCampaign(Base, table=True):
 
 
 class Coupon(Base, table=True):
-    """One code; with a `customer_id` it is that customer's alone."""
+    """One code; with a `customer_id` it is that customer's alone. `issue_id` names those made together."""
 
     __tablename__ = "coupons"
 

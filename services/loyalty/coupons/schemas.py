@@ -13,11 +13,13 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PlainSerializer,
     StringConstraints,
     computed_field,
 )
 
 from services.loyalty.coupons import codes
+from services.loyalty.earning.amounts import plain
 from shared.web.schemas import Schema
 
 MAX_AMOUNT = 2**53 - 1
@@ -39,6 +41,7 @@ def _known_currency(code: str) -> str:
 
 
 Currency = Annotated[str, StringConstraints(pattern="^[A-Z]{3}$"), AfterValidator(_known_currency)]
+Plain = Annotated[Decimal, PlainSerializer(plain, return_type=str)]  # without trailing zeros
 Amount = Annotated[int, Field(ge=1, le=MAX_AMOUNT, strict=True)]
 Uses = Annotated[int, Field(ge=1, le=MAX_USES, strict=True)]
 Typed = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TYPED)]
@@ -67,7 +70,7 @@ class CampaignOut(BaseModel):
 
     id: UUID
     name: str
-    percent: Decimal | None
+    percent: Plain | None
     amount: int | None
     currency: str | None
     minimum_spend: int

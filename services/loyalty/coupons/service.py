@@ -10,7 +10,7 @@ import asyncpg
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.loyalty.coupons import codes, rules, store
-from services.loyalty.coupons.rules import CouponExpired, CouponRefused, Terms, Uses
+from services.loyalty.coupons.rules import CouponExpired, CouponRefused, CouponUsed, Terms, Uses
 from services.loyalty.coupons.schemas import BasketIn, RedeemIn, ValidateIn
 from services.loyalty.coupons.store import UnknownCoupon
 from services.loyalty.ledger.family import Family, family_of
@@ -21,7 +21,7 @@ from shared.contracts.loyalty import CouponIssued
 from shared.database import Database
 from shared.ids import new_id
 from shared.jobs import Job
-from shared.messaging.outbox import emit
+from shared.messaging.outbox import emit_all
 from shared.problems import Conflict, TooManyRequests
 from shared.web.security import Caller
 
@@ -133,31 +133,60 @@ async def release(session: AsyncSession, use_id: UUID, *, now: datetime) -> Coup
     return use
 
 
-async def issue_one(
-    session: AsyncSession, campaign: CouponCampaign, customer_id: UUID | None, *, now: datetime
-) -> Coupon:
-    """A new coupon; one that is a customer's alone is told to the others.
+async def issue(
+    session: AsyncSession,
+    campaign: CouponCampaign,
+    customer_id: UUID | None,
+    *,
+    now: datetime,
+    count: int = 1,
+    issue_id: UUID | None = None,
+) -> list[Coupon]:
+    """New coupons; those that are a customer's alone are told to the others.
 
     Raises:
         CouponExpired: the campaign is over.
     """
     require_open(campaign, now)
-    coupon = Coupon(
-        code=codes.make(secrets.randbits), campaign_id=campaign.id, customer_id=customer_id, issued_at=now
-    )
-    session.add(coupon)
+    coupons = [
+        Coupon(
+            code=codes.make(secrets.randbits),
+            campaign_id=campaign.id,
+            issue_id=issue_id,
+            customer_id=customer_id,
+            issued_at=now,
+        )
+        for _ in range(count)
+    ]
+    session.add_all(coupons)
     await session.flush()
     if customer_id is not None:
-        told = CouponIssued(
-            customer_id=customer_id,
-            campaign_id=campaign.id,
-            campaign=campaign.name,
-            code=codes.shown(coupon.code),
-            ends_at=campaign.ends_at,
-            occurred_at=now,
-        )
-        await emit(session, told)
-    return coupon
+        told = [
+            CouponIssued(
+                customer_id=customer_id,
+                campaign_id=campaign.id,
+                campaign=campaign.name,
+                code=codes.shown(coupon.code),
+                ends_at=campaign.ends_at,
+                occurred_at=now,
+            )
+            for coupon in coupons
+        ]
+        await emit_all(session, told)
+    return coupons
+
+
+async def withdraw(session: AsyncSession, issue_id: UUID, *, now: datetime) -> None:
+    """Take the coupons out of use that were issued together.
+
+    Raises:
+        CouponUsed: one of them was used; nothing was changed.
+    """
+    coupons = await store.issued_with(session, [issue_id], lock=True)
+    if any(coupon.used for coupon in coupons):
+        raise CouponUsed("Release its use first.")
+    for coupon in coupons:
+        coupon.cancelled_at = coupon.cancelled_at or now
 
 
 def require_open(campaign: CouponCampaign, now: datetime) -> None:

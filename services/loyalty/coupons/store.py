@@ -170,6 +170,14 @@ async def coupons_of(
     return list((await session.exec(query)).all())
 
 
+async def issued_with(
+    session: AsyncSession, issue_ids: Sequence[UUID], *, lock: bool = False
+) -> list[Coupon]:
+    """The coupons that were issued together, by code. Index: coupons_of_issue."""
+    query = select(Coupon).where(col(Coupon.issue_id).in_(issue_ids)).order_by(col(Coupon.code))
+    return list(await session.exec(query.with_for_update(key_share=True) if lock else query))
+
+
 async def issue(session: AsyncSession, issue_id: UUID) -> CouponIssue:
     """Codes made in bulk.
 

@@ -5,8 +5,9 @@ from decimal import Decimal
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
 
+from services.loyalty.earning.amounts import plain
 from services.loyalty.ledger.schemas import Money
 from services.loyalty.ledger.store import MAX_POINTS
 from shared.web.schemas import Schema
@@ -14,6 +15,7 @@ from shared.web.schemas import Schema
 MAX_CALLERS = 20
 
 Rate = Annotated[Decimal, Field(ge=0, le=1_000_000, max_digits=13, decimal_places=6)]
+Plain = Annotated[Decimal, PlainSerializer(plain, return_type=str)]  # without trailing zeros
 Whole = Annotated[int, Field(ge=1, le=MAX_POINTS, strict=True)]
 CallerId = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 Reason = Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -43,10 +45,10 @@ class PartnerOut(BaseModel):
     name: str
     callers: list[str]
     unit: str
-    points_per_unit: Decimal
-    units_per_point: Decimal
-    issued_price: Decimal
-    accepted_price: Decimal
+    points_per_unit: Plain
+    units_per_point: Plain
+    issued_price: Plain
+    accepted_price: Plain
     active: bool
     version: int
     created_at: datetime
@@ -83,7 +85,7 @@ class ExchangeOut(BaseModel):
     points: int
     units: int
     unit: str
-    rate: Decimal
+    rate: Plain
     arithmetic: str
     balance: int = Field(description="The member's available points after it.")
 
@@ -94,7 +96,7 @@ class SideOut(BaseModel):
     points: int
     returned: int
     net: int
-    worth: Decimal
+    worth: Plain
 
 
 class ClearingOut(BaseModel):

@@ -1,5 +1,7 @@
 """The catalogue of rewards over HTTP, and taking one. Spending points without a reward is in spending.py."""
 
+from collections import defaultdict
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -8,6 +10,8 @@ from fastapi import APIRouter, Query, Request
 from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.responses import Response
 
+from services.loyalty.coupons import store as coupons
+from services.loyalty.coupons.codes import shown
 from services.loyalty.ledger.family import family_of
 from services.loyalty.rewards import rules, service, store
 from services.loyalty.rewards.schemas import (
@@ -17,7 +21,7 @@ from services.loyalty.rewards.schemas import (
     RewardRedemptionIn,
     RewardRedemptionOut,
 )
-from services.loyalty.tables import LoyaltyPartner, Reward
+from services.loyalty.tables import CouponCampaign, LoyaltyPartner, Reward, RewardRedemption
 from shared.clock import utc_now
 from shared.ids import new_id
 from shared.problems import FieldError, Forbidden, Invalid
@@ -51,7 +55,7 @@ async def list_rewards(
     after = decode_cursor(cursor, UUID)[0] if cursor else None
     found = await store.page(session, on_at=None if every else utc_now(), after=after, limit=limit + 1)
     more = encode_cursor(found[limit - 1].id) if len(found) > limit else None
-    items = [RewardOut.model_validate(reward) for reward in found[:limit]]
+    items = [_reward(reward, caller) for reward in found[:limit]]
     if customer_id is not None:
         tier = await store.tier_of(session, await family_of(session, customer_id))
         for item, reward in zip(items, found, strict=False):
@@ -74,14 +78,14 @@ async def make_reward(body: RewardIn, session: Session, request: Request, key: I
     return await idempotent(session, request, key, body, run)
 
 
-@router.get("/v1/rewards/{reward_id}", dependencies=[scope("loyalty:read")])
-async def read_reward(reward_id: UUID, session: Session, response: Response) -> RewardOut:
+@router.get("/v1/rewards/{reward_id}")
+async def read_reward(reward_id: UUID, session: Session, response: Response, caller: Reader) -> RewardOut:
     """One reward, with the ETag that a change needs."""
     reward = await session.get(Reward, reward_id)
     if reward is None:
         raise store.UnknownReward
     set_etag(response, reward.version)
-    return RewardOut.model_validate(reward)
+    return _reward(reward, caller)
 
 
 @router.put("/v1/rewards/{reward_id}", dependencies=ADMIN)
@@ -123,7 +127,7 @@ async def redeem_reward(
 
     async def run() -> tuple[int, RewardRedemptionOut]:
         found = await service.redeem(session, reward_id, body, actor=caller.id, now=utc_now())
-        return 201, RewardRedemptionOut.model_validate(found)
+        return 201, (await _redemptions(session, [found]))[0]
 
     return await idempotent(session, request, key, body, run)
 
@@ -143,7 +147,7 @@ async def cancel_redemption(
 
     async def run() -> tuple[int, RewardRedemptionOut]:
         found = await service.cancel(session, redemption_id, wanted, actor=caller.id, now=utc_now())
-        return 200, RewardRedemptionOut.model_validate(found)
+        return 200, (await _redemptions(session, [found]))[0]
 
     return await idempotent(session, request, key, wanted, run)
 
@@ -157,7 +161,24 @@ async def list_redemptions(
     customer = await family_of(session, customer_id)
     found = await store.redemptions_of(session, customer, before=before, limit=limit + 1)
     more = encode_cursor(found[limit - 1].id) if len(found) > limit else None
-    return Page(items=[RewardRedemptionOut.model_validate(each) for each in found[:limit]], next_cursor=more)
+    return Page(items=await _redemptions(session, found[:limit]), next_cursor=more)
+
+
+def _reward(reward: Reward, caller: Caller) -> RewardOut:
+    item = RewardOut.model_validate(reward)
+    if not caller.may("admin"):
+        item.cost = None  # what it costs us is nobody else's business
+    return item
+
+
+async def _redemptions(session: AsyncSession, found: Sequence[RewardRedemption]) -> list[RewardRedemptionOut]:
+    codes: dict[UUID | None, list[str]] = defaultdict(list)
+    for coupon in await coupons.issued_with(session, [redemption.id for redemption in found]):
+        codes[coupon.issue_id].append(shown(coupon.code))
+    items = [RewardRedemptionOut.model_validate(redemption) for redemption in found]
+    for item in items:
+        item.codes = codes[item.id]
+    return items
 
 
 def _columns(body: RewardIn, starts_at: datetime) -> dict[str, Any]:
@@ -175,5 +196,10 @@ async def _check(session: AsyncSession, body: RewardIn, reward: Reward) -> None:
         errors.append(FieldError("/partner_id", "a partner offer names its partner, and nothing else does"))
     elif body.partner_id is not None and await session.get(LoyaltyPartner, body.partner_id) is None:
         errors.append(FieldError("/partner_id", "there is no such partner"))
+    if body.campaign_id is not None:
+        if body.kind != "voucher":
+            errors.append(FieldError("/campaign_id", "only vouchers are paid out in coupons"))
+        elif await session.get(CouponCampaign, body.campaign_id) is None:
+            errors.append(FieldError("/campaign_id", "there is no such campaign"))
     if errors:
         raise Invalid(errors=errors)

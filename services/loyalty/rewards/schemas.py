@@ -48,6 +48,9 @@ class RewardIn(Schema):
     starts_at: AwareDatetime | None = Field(None, description="Now when left out.")
     ends_at: AwareDatetime | None = Field(None, description="Not redeemed from this moment on.")
     partner_id: UUID | None = Field(None, description="Who is given the points of a partner offer.")
+    campaign_id: UUID | None = Field(
+        None, description="For a voucher: the campaign whose coupons the customer gets, one for each piece."
+    )
 
 
 class RewardOut(BaseModel):
@@ -61,13 +64,14 @@ class RewardOut(BaseModel):
     description: str
     points: int
     tier_points: dict[str, int]
-    cost: int
+    cost: int | None = Field(description="For admins.")
     stock: int | None
     taken: int
     limit_per_customer: int | None
     starts_at: datetime
     ends_at: datetime | None
     partner_id: UUID | None
+    campaign_id: UUID | None
     retired_at: datetime | None
     version: int
     price: int | None = Field(None, description="For the customer of the request, by their tier.")
@@ -107,3 +111,4 @@ class RewardRedemptionOut(BaseModel):
     cancelled_at: datetime | None
     cancel_reason: str | None
     cancel_transfer_id: UUID | None
+    codes: list[str] = Field([], description="A voucher's coupons.")

@@ -5,6 +5,8 @@ from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from services.loyalty.coupons import service as coupons
+from services.loyalty.coupons import store as coupon_store
 from services.loyalty.earning.service import settle
 from services.loyalty.ledger import store as ledger
 from services.loyalty.ledger.family import family_of
@@ -33,7 +35,7 @@ async def redeem(
 
     Raises:
         UnknownReward, WindowClosed, OutOfStock, LimitReached, TooManyPoints, UnknownMember,
-        InsufficientPoints, PartnerInactive: nothing was changed.
+        InsufficientPoints, PartnerInactive, CouponExpired (of a voucher): nothing was changed.
     """
     reward = await store.locked(session, reward_id)
     customer = await family_of(session, wanted.customer_id)
@@ -71,6 +73,16 @@ async def redeem(
     )
     session.add(redemption)
     await emit(session, _told(reward, redemption))
+    if reward.campaign_id is not None:
+        campaign = await coupon_store.campaign(session, reward.campaign_id)
+        await coupons.issue(
+            session,
+            campaign,
+            wanted.customer_id,
+            now=now,
+            count=wanted.quantity,
+            issue_id=redemption_id,
+        )
     return redemption
 
 
@@ -82,7 +94,7 @@ async def cancel(
     Points that an operator has given back already, by a reversal, are not given twice.
 
     Raises:
-        UnknownRedemption, AlreadyCancelled: nothing was changed.
+        UnknownRedemption, AlreadyCancelled, CouponUsed (of a voucher): nothing was changed.
     """
     redemption = await store.locked_redemption(session, redemption_id)
     if redemption.cancelled_at is not None:
@@ -90,6 +102,7 @@ async def cancel(
     reward = await store.locked(session, redemption.reward_id)
     if wanted.restock:
         reward.taken -= redemption.quantity
+    await coupons.withdraw(session, redemption_id, now=now)
     redemption.cancelled_at = now
     redemption.cancel_reason = wanted.reason
     connection = await raw(session)

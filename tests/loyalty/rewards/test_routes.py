@@ -72,6 +72,7 @@ async def test_the_catalogue_is_kept_with_versions_and_shows_what_is_on(settings
 
         path = f"/v1/rewards/{on['id']}"
         tag = (await member.get(path)).headers["ETag"]
+        assert (await member.get(path)).json()["cost"] is None
         assert slug(await client.put(path, json=MUG)) == "precondition-required"
         changed = await client.put(path, json=MUG | {"points": 120}, headers={"If-Match": tag})
         assert (changed.json()["points"], changed.json()["version"]) == (120, 2)
@@ -145,6 +146,29 @@ async def test_a_tier_pays_its_own_price(client: httpx.AsyncClient, ledger: Ledg
         assert (await take(client, reward, member)).json()["points"] == price
 
 
+async def test_a_voucher_is_paid_out_in_coupons_and_taken_back_unused(
+    client: httpx.AsyncClient, ledger: Ledger
+) -> None:
+    member = await ledger.member(500)
+    campaign = (await post(client, "/v1/coupon-campaigns", {"name": "Voucher", "percent": "10"})).json()["id"]
+    voucher = await make(client, kind="voucher", campaign_id=campaign)
+    taken = (await take(client, voucher, member, quantity=2)).json()
+    listed = (await client.get(f"/v1/loyalty/{member}/coupons")).json()["items"]
+    assert taken["codes"] == [item["code"] for item in listed]
+    assert len(taken["codes"]) == 2
+
+    basket = {"customer_id": str(member), "basket": {"currency": "CNY", "amount": 100}, "reference": "O"}
+    used = await post(client, f"/v1/coupons/{taken['codes'][0]}:redeem", basket)
+    cancel = f"/v1/redemptions/{taken['id']}/cancel"
+    assert slug(await post(client, cancel, {})) == "coupon-used"
+    assert await ledger.balance(member) == 300
+    await client.post(f"/v1/coupon-uses/{used.json()['id']}/release")
+    assert (await post(client, cancel, {})).status_code == 200
+    assert await ledger.balance(member) == 500
+    for code in taken["codes"]:
+        assert slug(await post(client, f"/v1/coupons/{code}:redeem", basket)) == "coupon-expired"
+
+
 async def test_merged_customers_share_a_limit_until_they_are_two_again(
     client: httpx.AsyncClient, ledger: Ledger
 ) -> None:
@@ -198,6 +222,8 @@ async def test_each_refusal_has_its_own_type_and_changes_nothing(
         {"tier_points": {"gold": 0}},
         {"ends_at": "2020-01-01T00:00:00Z"},
         {"stock": -1},
+        {"campaign_id": str(uuid4())},
+        {"campaign_id": str(uuid4()), "kind": "voucher"},
         {"partner_id": str(uuid4())},
         {"partner_id": str(uuid4()), "kind": "partner_offer"},
     ):

@@ -1,4 +1,4 @@
--- The coalition's partners, the rewards that points are spent on, and coupons. All of them stand beside the
+-- The coalition's partners, coupons, and the rewards that points are spent on. All of them stand beside the
 -- ledger: points move only through its functions, and a row here names the transfer.
 
 -- A partner issues points for its own units and takes points for them. Its account in the ledger is the one
@@ -29,44 +29,6 @@ CREATE TABLE partner_exchanges (
 
 -- A partner's clearing statement. The accounts below 100 are the house's own and stay out.
 CREATE INDEX entries_of_partners ON entries (account_id, id) WHERE balance IS NULL AND account_id >= 100;
-
--- The catalogue. `taken` counts the pieces that are redeemed and not given back; who redeems locks this row
--- first and the member's account after it, so that stock and limits are never passed by two at once.
-CREATE TABLE rewards (
-    id                 uuid PRIMARY KEY,
-    kind               text NOT NULL,
-    name               text NOT NULL,
-    description        text NOT NULL DEFAULT '',
-    points             bigint NOT NULL CHECK (points > 0),
-    tier_points        jsonb NOT NULL DEFAULT '{}',      -- tier -> points, where a tier pays another price
-    cost               bigint NOT NULL DEFAULT 0 CHECK (cost >= 0),  -- of a piece, in the programme's currency
-    stock              bigint,                           -- pieces ever offered; null: no end
-    taken              bigint NOT NULL DEFAULT 0,
-    limit_per_customer bigint,
-    starts_at          timestamptz NOT NULL,
-    ends_at            timestamptz,
-    partner_id         uuid REFERENCES loyalty_partners,
-    retired_at         timestamptz,
-    version            bigint NOT NULL DEFAULT 1,
-    CONSTRAINT never_more_taken_than_there_are CHECK (taken BETWEEN 0 AND coalesce(stock, taken))
-) WITH (fillfactor = 80);
-
-CREATE TABLE reward_redemptions (
-    id                 uuid PRIMARY KEY,
-    reward_id          uuid NOT NULL REFERENCES rewards,
-    customer_id        uuid NOT NULL,
-    quantity           bigint NOT NULL CHECK (quantity > 0),
-    points             bigint NOT NULL CHECK (points > 0),
-    transfer_id        uuid NOT NULL UNIQUE,
-    redeemed_at        timestamptz NOT NULL,
-    cancelled_at       timestamptz,
-    cancel_reason      text,
-    cancel_transfer_id uuid
-);
-CREATE INDEX reward_redemptions_of_customer ON reward_redemptions (customer_id, id);
--- What a customer has of a reward, and who had it since when.
-CREATE INDEX reward_redemptions_of_reward ON reward_redemptions (reward_id, customer_id)
-    WHERE cancelled_at IS NULL;
 
 -- What coupons take off, and under which terms. Amounts in minor units of `currency`.
 CREATE TABLE coupon_campaigns (
@@ -103,7 +65,7 @@ CREATE INDEX coupon_issues_open ON coupon_issues (id) WHERE finished_at IS NULL;
 CREATE TABLE coupons (
     code         text PRIMARY KEY,
     campaign_id  uuid NOT NULL REFERENCES coupon_campaigns,
-    issue_id     uuid,
+    issue_id     uuid,                                   -- what it was made with: a bulk issue, a redemption
     customer_id  uuid,                                   -- whose it is alone; null: whoever knows it
     used         bigint NOT NULL DEFAULT 0 CHECK (used >= 0),
     issued_at    timestamptz NOT NULL DEFAULT now(),
@@ -133,3 +95,42 @@ CREATE TABLE coupon_refusals (
     refused bigint NOT NULL,
     PRIMARY KEY (subject, hour)
 );
+
+-- The catalogue. `taken` counts the pieces that are redeemed and not given back; who redeems locks this row
+-- first and the member's account after it, so that stock and limits are never passed by two at once.
+CREATE TABLE rewards (
+    id                 uuid PRIMARY KEY,
+    kind               text NOT NULL,
+    name               text NOT NULL,
+    description        text NOT NULL DEFAULT '',
+    points             bigint NOT NULL CHECK (points > 0),
+    tier_points        jsonb NOT NULL DEFAULT '{}',      -- tier -> points, where a tier pays another price
+    cost               bigint NOT NULL DEFAULT 0 CHECK (cost >= 0),  -- of a piece, in the programme's currency
+    stock              bigint,                           -- pieces ever offered; null: no end
+    taken              bigint NOT NULL DEFAULT 0,
+    limit_per_customer bigint,
+    starts_at          timestamptz NOT NULL,
+    ends_at            timestamptz,
+    partner_id         uuid REFERENCES loyalty_partners,  -- who is given the points
+    campaign_id        uuid REFERENCES coupon_campaigns,  -- whose coupons a voucher is paid out in
+    retired_at         timestamptz,
+    version            bigint NOT NULL DEFAULT 1,
+    CONSTRAINT never_more_taken_than_there_are CHECK (taken BETWEEN 0 AND coalesce(stock, taken))
+) WITH (fillfactor = 80);
+
+CREATE TABLE reward_redemptions (
+    id                 uuid PRIMARY KEY,
+    reward_id          uuid NOT NULL REFERENCES rewards,
+    customer_id        uuid NOT NULL,
+    quantity           bigint NOT NULL CHECK (quantity > 0),
+    points             bigint NOT NULL CHECK (points > 0),
+    transfer_id        uuid NOT NULL UNIQUE,
+    redeemed_at        timestamptz NOT NULL,
+    cancelled_at       timestamptz,
+    cancel_reason      text,
+    cancel_transfer_id uuid
+);
+CREATE INDEX reward_redemptions_of_customer ON reward_redemptions (customer_id, id);
+-- What a customer has of a reward, and who had it since when.
+CREATE INDEX reward_redemptions_of_reward ON reward_redemptions (reward_id, customer_id)
+    WHERE cancelled_at IS NULL;
