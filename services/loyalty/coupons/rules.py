@@ -12,6 +12,10 @@ class CouponRefused(Conflict):
     """A coupon that exists and does not hold here."""
 
 
+class BasketUnfit(CouponRefused):
+    """The coupon holds, but not for this basket: another basket may do."""
+
+
 class CouponExpired(CouponRefused):
     slug, title = "coupon-expired", "The coupon is not valid any more"
 
@@ -28,15 +32,15 @@ class CouponLimitReached(CouponRefused):
     slug, title = "coupon-limit-reached", "The customer has used as many of these coupons as one may"
 
 
-class NotCombinable(CouponRefused):
+class NotCombinable(BasketUnfit):
     slug, title = "coupon-not-combinable", "These coupons do not go together on one basket"
 
 
-class MinimumSpend(CouponRefused):
+class MinimumSpend(BasketUnfit):
     slug, title = "minimum-spend", "The basket is too small for this coupon"
 
 
-class WrongCurrency(CouponRefused):
+class WrongCurrency(BasketUnfit):
     slug, title = "wrong-currency", "The coupon is for another currency"
 
 

@@ -10,7 +10,14 @@ import asyncpg
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.loyalty.coupons import codes, rules, store
-from services.loyalty.coupons.rules import CouponExpired, CouponRefused, CouponUsed, Terms, Uses
+from services.loyalty.coupons.rules import (
+    BasketUnfit,
+    CouponExpired,
+    CouponRefused,
+    CouponUsed,
+    Terms,
+    Uses,
+)
 from services.loyalty.coupons.schemas import BasketIn, RedeemIn, ValidateIn
 from services.loyalty.coupons.store import UnknownCoupon
 from services.loyalty.ledger.family import Family, family_of
@@ -44,6 +51,8 @@ async def guarded(
 ) -> AsyncIterator[None]:
     """Around a try: counts it when it is refused, for the customer and the caller, and bounds both by hour.
 
+    A basket that does not fit is not counted: who fills one tries the same coupon again and again.
+
     Raises:
         TooManyAttempts: one of them was refused too often; the coupon is not looked at.
     """
@@ -59,6 +68,8 @@ async def guarded(
         raise TooManyAttempts("Try again in the next hour.", retry_after_s=wait_s)
     try:
         yield
+    except BasketUnfit:
+        raise
     except (CouponRefused, UnknownCoupon):
         await store.count_refusal(pool, list(limits), hour)
         raise

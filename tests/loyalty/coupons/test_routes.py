@@ -176,6 +176,9 @@ async def test_who_tries_too_many_is_not_listened_to(settings: LoyaltySettings) 
     ):
         good = await coupon(client, uses_per_code=None)
         wrong, customer = codes.make(lambda _: 7), uuid4()
+        large = await coupon(client, currency="CNY", minimum_spend=10_051)
+        unfit = [await validate(guesser, large, customer) for _ in range(6)]
+        assert {slug(answer) for answer in unfit} == {"minimum-spend"}  # no guess: the basket may grow
         answers = [await redeem(guesser, wrong, customer) for _ in range(6)]
         assert [answer.status_code for answer in answers] == [404] * 5 + [429]
         assert slug(answers[-1]) == "too-many-coupon-attempts"
