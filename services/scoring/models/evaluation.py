@@ -197,8 +197,14 @@ def evaluate_spend(model: GammaGamma, hold_out: SpendHoldOut) -> SpendQuality:
 
 
 def evaluate(model: Purchasing, hold_out: HoldOut) -> Quality:
-    """Compare what a model, fitted to no more than the calibration window, expects with what came."""
+    """Compare what a model, fitted to no more than the calibration window, expects with what came.
+
+    Raises:
+        TooFewCustomers: nobody had bought by its end.
+    """
     seen = hold_out.histories
+    if seen.total == 0:
+        raise TooFewCustomers("No customer had bought by the end of the calibration window.")
     predicted = model.expected_purchases(hold_out.horizon, seen.frequency, seen.recency, seen.age)
     heuristic = repeat_the_rate(hold_out)
     counts = np.minimum(seen.frequency, MOST_PURCHASES)
