@@ -1,4 +1,4 @@
-"""`c360 doctor ledger`: recompute the whole ledger from what was written, and name the first row that differs."""
+"""`c360 doctor ledger`: recompute the whole ledger from what was written; name the first row that differs."""
 
 import asyncio
 import contextlib
@@ -25,8 +25,8 @@ SESSION = {"work_mem": "256MB", "statement_timeout": "0", "jit": "off", "timezon
 def ledger(as_json: JsonOption = False) -> None:
     """Recompute every balance, lot, sum and hash of the loyalty ledger; name the first row that differs.
 
-    Reads loyalty's database directly: C360_DATABASE_URL, or the embedded one, running or not. Exits with 1 when
-    something differs. Keep the newest seal that it prints elsewhere, and nobody can rewrite what it covers.
+    Reads loyalty's database directly: C360_DATABASE_URL, or the embedded one, running or not. Exits with 1
+    when something differs. Who keeps the newest seal elsewhere sees when what it covers was rewritten.
 
     Examples:
 
@@ -89,7 +89,7 @@ def _show(report: "Report") -> None:
 
 @contextlib.contextmanager
 def _server() -> Iterator[str]:
-    """The URL of the database server: the one that is set, the embedded one that runs, or one started for this."""
+    """The database server's URL: the one that is set, the embedded one that runs, or one started for this."""
     if url := os.environ.get("C360_DATABASE_URL"):
         yield url
         return

@@ -20,6 +20,7 @@ EMPTY = """
     SET LOCAL session_replication_role = replica;
     TRUNCATE accounts, transfers, entries, lots, uses, holds, expiry_notices, merges, seals, refunds,
         deeds, birthdays, standings, tier_changes, referrals, referral_codes,
+        challenges, challenge_progress, badges, board_scores, board_steps, board_runs, board_opt_outs,
         outbox, inbox, dead_letters, section_marks
         RESTART IDENTITY;
     DELETE FROM earning_rules WHERE made_by <> 'defaults';
@@ -87,8 +88,7 @@ class Ledger:
 
     async def promote(self, limit: int = 100) -> list[UUID]:
         """Make pending points available whose time has come; whose they were."""
-        async with self.pool.acquire() as connection:
-            owners, _ = await upkeep.promote_lots(connection, limit)
+        owners, _ = await upkeep.promote_lots(self.pool, limit)
         return owners
 
     async def expire(self, limit: int = 100) -> int:

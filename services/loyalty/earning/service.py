@@ -16,7 +16,7 @@ import asyncpg
 
 from services.loyalty.earning import refunds, replay, rule_store, store
 from services.loyalty.earning.replay import GivenBack, Outcome, Position, Programme, place
-from services.loyalty.earning.rules import Award, Deed, Terms, concerns, read_used, written
+from services.loyalty.earning.rules import Award, Deed, Kind, Terms, concerns, read_used, written
 from services.loyalty.earning.store import Granted, Kept, ToSettle, Written, transfer_key
 from services.loyalty.ledger import store as ledger
 from services.loyalty.ledger.store import Cause, Connection, Earning, Key
@@ -95,8 +95,12 @@ async def count(
     settings: LoyaltySettings,
     deeds: Sequence[Deed],
     refunds: Sequence[tuple[Refund, UUID]] = (),
+    watched: frozenset[Kind] = frozenset(),
 ) -> list[Deed]:
     """Count what many members did, in one transaction and in any order of arrival; returns what was new.
+
+    Args:
+        watched: kinds that are kept also when no rule is for them.
 
     All accounts are opened and locked first, so two of these, or a refund and its purchase that are heard
     of at the same moment, go one after the other and the later one sees what the first wrote.
@@ -113,7 +117,7 @@ async def count(
     returned = {refund.customer_id for refund, _ in refunds}
     await _count_purchases(connection, present, counting, purchases, returned)
     others = [deed for deed in fresh if deed.kind != "purchase"]
-    await _count_others(connection, present, counting, others)
+    await _count_others(connection, present, counting, others, watched)
     await store.write(connection, counting.written)
     await _post(connection, settings, counting.earnings)
     await standings.save(connection, counting.moved)
@@ -172,10 +176,16 @@ async def _count_purchases(
 
 
 async def _count_others(
-    connection: asyncpg.Connection, present: Programme, counting: Counting, deeds: Sequence[Deed]
+    connection: asyncpg.Connection,
+    present: Programme,
+    counting: Counting,
+    deeds: Sequence[Deed],
+    watched: frozenset[Kind],
 ) -> None:
     """Deeds that a rule is for, with those of the same month, whose limits they share."""
-    new = [deed for deed in deeds if any(concerns(rule, deed) for rule in present.rules)]
+    new = [
+        deed for deed in deeds if deed.kind in watched or any(concerns(rule, deed) for rule in present.rules)
+    ]
     since: dict[tuple[UUID, str], datetime] = {}
     for deed in new:
         key = (deed.customer_id, deed.kind)
@@ -244,14 +254,17 @@ async def _post(
 async def settle(connection: asyncpg.Connection, customer_ids: Iterable[UUID]) -> None:
     """Take back what these members have due, within their balance; the rest is written as owed.
 
-    To be called, in the same transaction, after anything that gives points to a member.
+    To be called, in the same transaction, after anything that gives points to a member. Customers that were
+    merged owe together.
     """
     owed: dict[UUID, int] = {}
-    for each in await store.to_settle(connection, sorted(set(customer_ids))):
+    survivors = await ledger.families(connection, customer_ids)
+    for each in await store.to_settle(connection, sorted(survivors)):
         due = refunds.due_back(each.award)
         if due > 0:
             due -= await _take_back(connection, each, due)
-        owed[each.customer_id] = owed.get(each.customer_id, 0) + due
+        survivor = survivors[each.customer_id]
+        owed[survivor] = owed.get(survivor, 0) + due
     if owed:
         await store.owe(connection, owed)
 

@@ -48,7 +48,7 @@ BEGIN
 END $$;
 
 -- Makes two of one again: of the points that the merged one had brought, what is left goes back, wherever it lies
--- by now. What came in since stays with the survivor.
+-- by now. What came in since stays with the survivor, and so does what was put on hold since.
 --
 -- Returns undone, or known (it was undone before, or the merge is not heard of yet and will be passed over).
 CREATE OR REPLACE FUNCTION unmerge_customers(p_merge uuid, p_survivor uuid, p_merged uuid, p_event_id uuid) RETURNS text
@@ -70,7 +70,7 @@ BEGIN
     SELECT survivor INTO root FROM survivors(ARRAY[merge.survivor]);
     PERFORM FROM accounts WHERE kind = 'member' AND owner IN (root, merge.merged) ORDER BY owner FOR NO KEY UPDATE;
     IF root <> (SELECT survivor FROM survivors(ARRAY[merge.survivor])) THEN
-        RAISE EXCEPTION 'a customer is being merged' USING ERRCODE = 'serialization_failure';
+        RAISE EXCEPTION 'a customer was merged at this moment' USING ERRCODE = 'serialization_failure';
     END IF;
 
     UPDATE merges SET undone_at = now() WHERE id = p_merge;
@@ -86,7 +86,7 @@ BEGIN
                 SELECT l.id FROM accounts AS holder JOIN lots AS l ON l.account_id = holder.id AND l.open
                  WHERE holder.owner = root AND holder.kind <= 'hold'
                    AND EXISTS (SELECT FROM entries AS e JOIN accounts AS earner ON earner.id = e.account_id
-                                WHERE e.transfer_id = coalesce(l.origin, l.transfer_id) AND e.points > 0
+                                WHERE e.transfer_id = coalesce(l.hold, l.origin, l.transfer_id) AND e.points > 0
                                   AND earner.owner IN (SELECT family(merge.merged)))),
                       'merge', NULL, merge.merged, 'Merge undone', 'reactions', p_event_id);
     INSERT INTO section_marks (customer_id) VALUES (merge.merged), (root);

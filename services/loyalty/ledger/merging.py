@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from services.loyalty.ledger.store import Connection
+from services.loyalty.ledger.store import Connection, fetch
 
 
 class MergeTooEarly(Exception):
@@ -19,10 +19,9 @@ async def merge(
     Raises:
         MergeTooEarly: another merge of this customer still stands.
     """
-    outcome = await connection.fetchval(
-        "SELECT merge_customers($1, $2, $3, $4)", merge_id, survivor_id, merged_id, event_id
-    )
-    if outcome == "too-early":
+    merge = (merge_id, survivor_id, merged_id, event_id)
+    rows = await fetch(connection, "SELECT merge_customers($1, $2, $3, $4) AS outcome", *merge)
+    if rows[0]["outcome"] == "too-early":
         raise MergeTooEarly
 
 
@@ -30,9 +29,8 @@ async def unmerge(
     connection: Connection, merge_id: UUID, survivor_id: UUID, merged_id: UUID, event_id: UUID | None
 ) -> None:
     """Undo a merge: what is left of the points that the merged customer brought goes back, lot by lot."""
-    await connection.execute(
-        "SELECT unmerge_customers($1, $2, $3, $4)", merge_id, survivor_id, merged_id, event_id
-    )
+    merge = (merge_id, survivor_id, merged_id, event_id)
+    await fetch(connection, "SELECT unmerge_customers($1, $2, $3, $4)", *merge)
 
 
 async def forget(connection: Connection, customer_id: UUID) -> int:

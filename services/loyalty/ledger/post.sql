@@ -146,8 +146,12 @@ BEGIN
         IF survivor IS NULL THEN
             RETURN ROW('unknown-account', NULL, NULL, NULL)::posting;
         END IF;
+        p_customer := coalesce(p_customer, customer);
         customer := survivor;
     END LOOP;
+    IF survivor IS NOT NULL AND customer <> (SELECT s.survivor FROM survivors(ARRAY[p_customer]) AS s) THEN
+        RAISE EXCEPTION 'a customer was merged at this moment' USING ERRCODE = 'serialization_failure';
+    END IF;
 
     -- 3. The two accounts. An earning that was pending and is not any more is taken back from the member.
     --    Points whose time has passed leave before any are spent: what is available is never expired.

@@ -21,30 +21,32 @@ END $$;
 
 -- Opens the accounts that are missing and locks all of them in the order of their owners; for merged customers
 -- the survivors'. For who works on many members in one transaction; whoever locks more than one does it here
--- first. Returns whether some were merged. Raises a serialization failure, to be tried again, when one is being
--- merged at this very moment.
+-- first. Returns whether some were merged. Raises a serialization failure, to be tried again, when one was merged
+-- or unmerged while it waited.
 CREATE OR REPLACE FUNCTION lock_members(p_owners uuid[]) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     some_merged boolean := false;
     now_merged  bigint;
+    locked      uuid[] := p_owners;
 BEGIN
     IF EXISTS (SELECT FROM accounts WHERE kind = 'member' AND owner = ANY (p_owners) AND merged_into IS NOT NULL) THEN
         some_merged := true;
-        p_owners := array(SELECT DISTINCT survivor FROM survivors(p_owners));
+        locked := array(SELECT DISTINCT survivor FROM survivors(p_owners));
     END IF;
     WITH opened AS (
         INSERT INTO accounts (kind, owner, balance)
-        SELECT 'member', owner, 0 FROM (SELECT DISTINCT unnest(p_owners) AS owner) AS wanted
+        SELECT 'member', owner, 0 FROM (SELECT DISTINCT unnest(locked) AS owner) AS wanted
          WHERE NOT EXISTS (SELECT FROM accounts AS a WHERE a.kind = 'member' AND a.owner = wanted.owner)
          ORDER BY owner
         ON CONFLICT DO NOTHING RETURNING owner
     )
     INSERT INTO section_marks (customer_id) SELECT owner FROM opened;
-    SELECT count(locked.merged_into) INTO now_merged
-      FROM (SELECT merged_into FROM accounts WHERE kind = 'member' AND owner = ANY (p_owners)
-             ORDER BY owner FOR NO KEY UPDATE) AS locked;
-    IF now_merged > 0 THEN
-        RAISE EXCEPTION 'a customer is being merged' USING ERRCODE = 'serialization_failure';
+    SELECT count(account.merged_into) INTO now_merged
+      FROM (SELECT merged_into FROM accounts WHERE kind = 'member' AND owner = ANY (locked)
+             ORDER BY owner FOR NO KEY UPDATE) AS account;
+    IF now_merged > 0
+       OR some_merged AND EXISTS (SELECT FROM survivors(p_owners) AS s WHERE s.survivor <> ALL (locked)) THEN
+        RAISE EXCEPTION 'a customer was merged at this moment' USING ERRCODE = 'serialization_failure';
     END IF;
     RETURN some_merged;
 END $$;

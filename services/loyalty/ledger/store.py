@@ -1,6 +1,6 @@
 """Posting to the ledger through its functions; what is read of it is in statement.py and audit.py."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -20,6 +20,8 @@ FUNCTIONS = tuple(_HERE / name for name in ("post.sql", "post_earnings.sql"))
 FUNCTIONS_OF_0003 = tuple(_HERE / name for name in ("lots.sql", "holds.sql", "merges.sql", "seals.sql"))
 
 MAX_POINTS = 2**53 - 1  # a balance that every JSON reader tells exactly
+
+TRIES = 5  # of a statement that lost against another
 
 Connection: TypeAlias = asyncpg.Connection | asyncpg.Pool
 
@@ -135,9 +137,9 @@ async def earn(
     """
     earned = (kind, customer_id, points, expires_at, cost_per_point)
     if pending_until is None and partner is None:
-        return _accepted(await connection.fetchrow(_EARN, *_why(cause, key), *earned))
+        return _accepted(await fetch(connection, _EARN, *_why(cause, key), *earned))
     more = (pending_until, partner)
-    return _accepted(await connection.fetchrow(_EARN_OTHERWISE, *_why(cause, key), *earned, *more))
+    return _accepted(await fetch(connection, _EARN_OTHERWISE, *_why(cause, key), *earned, *more))
 
 
 async def spend(
@@ -160,8 +162,8 @@ async def spend(
     """
     spent = (kind, customer_id, points)
     if partner is None:
-        return _accepted(await connection.fetchrow(_SPEND, *_why(cause, key), *spent))
-    return _accepted(await connection.fetchrow(_SPEND_AT_PARTNER, *_why(cause, key), *spent, partner))
+        return _accepted(await fetch(connection, _SPEND, *_why(cause, key), *spent))
+    return _accepted(await fetch(connection, _SPEND_AT_PARTNER, *_why(cause, key), *spent, partner))
 
 
 async def reverse(
@@ -176,7 +178,7 @@ async def reverse(
         UnknownTransfer, AlreadyReversed, NotReversible, InsufficientPoints, IdempotencyKeyReused.
     """
     undone = (points, transfer_id, False, False)
-    return _accepted(await connection.fetchrow(_REVERSE, *_why(cause, key), *undone))
+    return _accepted(await fetch(connection, _REVERSE, *_why(cause, key), *undone))
 
 
 async def take_back(
@@ -197,8 +199,8 @@ async def take_back(
         None when there was nothing to take.
     """
     undone = (points, transfer_id, True, pending_only)
-    found = await connection.fetchrow(_REVERSE, *_why(cause, key), *undone)
-    return None if found["outcome"] == "nothing" else _accepted(found)
+    found = await fetch(connection, _REVERSE, *_why(cause, key), *undone)
+    return None if found[0]["outcome"] == "nothing" else _accepted(found)
 
 
 async def hold(
@@ -209,7 +211,8 @@ async def hold(
     Raises:
         InsufficientPoints, UnknownMember, IdempotencyKeyReused: nothing was changed.
     """
-    found = await connection.fetchrow(
+    found = await fetch(
+        connection,
         _HOLD,
         customer_id,
         points,
@@ -236,7 +239,7 @@ async def capture(
     Raises:
         UnknownHold, HoldClosed, MoreThanHeld, IdempotencyKeyReused: nothing was changed.
     """
-    return _accepted(await connection.fetchrow(_CLOSE_HOLD, *_why(cause, key), hold_id, points))
+    return _accepted(await fetch(connection, _CLOSE_HOLD, *_why(cause, key), hold_id, points))
 
 
 async def release(connection: Connection, hold_id: UUID, cause: Cause, key: Key) -> Posted:
@@ -245,7 +248,7 @@ async def release(connection: Connection, hold_id: UUID, cause: Cause, key: Key)
     Raises:
         UnknownHold, HoldClosed, IdempotencyKeyReused: nothing was changed.
     """
-    return _accepted(await connection.fetchrow(_CLOSE_HOLD, *_why(cause, key), hold_id, 0))
+    return _accepted(await fetch(connection, _CLOSE_HOLD, *_why(cause, key), hold_id, 0))
 
 
 async def post_earnings(
@@ -271,8 +274,8 @@ async def post_earnings(
         }
         for earning in earnings
     ]
-    rows = await connection.fetch(
-        _POST_EARNINGS, orjson.dumps(items).decode(), actor, cost_per_point, current_traceparent()
+    rows = await fetch(
+        connection, _POST_EARNINGS, orjson.dumps(items).decode(), actor, cost_per_point, current_traceparent()
     )
     return [row["posted_key"] for row in rows]
 
@@ -291,6 +294,28 @@ async def survivors(connection: Connection, customer_ids: Sequence[UUID]) -> dic
     return {row["customer"]: row["survivor"] for row in rows}
 
 
+async def families(connection: Connection, customer_ids: Iterable[UUID]) -> dict[UUID, UUID]:
+    """These customers and all who are merged with them, each with the one who has their points now."""
+    rows = await connection.fetch(_FAMILIES, list(set(customer_ids)))
+    return {row["customer"]: row["survivor"] for row in rows}
+
+
+async def fetch(connection: Connection, query: str, *arguments: Any) -> list[asyncpg.Record]:
+    """Run one statement that posts; on the pool, where it is its own transaction, again after losing.
+
+    A posting and a merge of the same customers, met at the same moment, may make one of them lose.
+    """
+    tries = TRIES if isinstance(connection, asyncpg.Pool) else 1
+    while True:
+        try:
+            rows: list[asyncpg.Record] = await connection.fetch(query, *arguments)
+            return rows
+        except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError):
+            tries -= 1
+            if tries == 0:
+                raise
+
+
 def _why(cause: Cause, key: Key) -> tuple[Any, ...]:
     return (
         cause.reason,
@@ -305,13 +330,19 @@ def _why(cause: Cause, key: Key) -> tuple[Any, ...]:
     )
 
 
-def _accepted(found: asyncpg.Record) -> Posted:
-    outcome, transfer_id, points, balance = found
+def _accepted(found: list[asyncpg.Record]) -> Posted:
+    outcome, transfer_id, points, balance = found[0]
     if outcome not in {"posted", "replayed"}:
         raise refusal(outcome, balance)
     return Posted(transfer_id, points, balance, outcome == "replayed")
 
 
+# Index: accounts_merged.
+_FAMILIES = """
+    SELECT family.customer, s.survivor
+      FROM (SELECT DISTINCT survivor FROM survivors($1)) AS s
+     CROSS JOIN LATERAL family(s.survivor) AS family (customer)
+"""
 # Indexes: accounts_kind_owner_key, entries_pkey.
 _ACCOUNT = """
     SELECT a.id FROM accounts AS m LEFT JOIN accounts AS a ON a.kind = $2::account_kind AND a.owner = m.owner

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from services.loyalty.ledger.store import Connection
+from services.loyalty.ledger.store import Connection, fetch
 
 # Index: holds_due.
 _DUE_HOLDS = """
@@ -14,14 +14,14 @@ _TIME_OUT = "SELECT close_hold($1, 0, 'Hold timed out', 'clock', now(), $2, '')"
 
 async def expire_lots(connection: Connection, limit: int) -> int:
     """Book the points that expired longest ago; fewer lots than the limit: all are done."""
-    done: int = await connection.fetchval("SELECT expire_lots($1)", limit)
-    return done
+    rows = await fetch(connection, "SELECT expire_lots($1) AS done", limit)
+    return int(rows[0]["done"])
 
 
 async def promote_lots(connection: Connection, limit: int) -> tuple[list[UUID], bool]:
     """Make pending points available whose time has come; whose they were, and whether there are more."""
-    row = await connection.fetchrow("SELECT owners, more FROM promote_lots($1)", limit)
-    return list(row["owners"]), row["more"]
+    rows = await fetch(connection, "SELECT owners, more FROM promote_lots($1)", limit)
+    return list(rows[0]["owners"]), rows[0]["more"]
 
 
 async def tell_expiring(connection: Connection, before: datetime, limit: int) -> int:
@@ -34,7 +34,7 @@ async def release_due_holds(connection: Connection, limit: int) -> int:
     """Give back what was held past its time, each hold in a transaction of its own; returns how many."""
     due = await connection.fetch(_DUE_HOLDS, limit)
     for row in due:
-        await connection.execute(_TIME_OUT, row["id"], f"timeout of hold {row['id']}")
+        await fetch(connection, _TIME_OUT, row["id"], f"timeout of hold {row['id']}")
     return len(due)
 
 
