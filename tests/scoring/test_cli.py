@@ -93,6 +93,11 @@ def test_csv_is_read_by_its_header(tmp_path: Path) -> None:
         ("customer_id,date,amount\nc1,2026-01-01,-5\n", "Line 2: the amount -5 is negative"),
         ("customer_id,date,amount\nc1,2026-01-01,nan\n", "negative or not finite"),
         ("customer_id,date,amount\n,2026-01-01,5\n", "names no customer"),
+        ("customer_id,date\nc1,2999-01-01\n", "Line 2: 2999-01-01 lies in the future"),
+        (
+            "customer_id,date,amount,currency\nc1,2026-01-01,5,CNY\nc1,2026-01-02,5,EUR\n",
+            "Line 3 is in EUR, those before in CNY: fit one currency.",
+        ),
         ("who,when\n", "header needs the columns"),
         (
             "customer_id,date\nc1,2026-01-01\n",

@@ -54,7 +54,6 @@ async def test_fits_and_walks_over_all_leave_the_loop_free(
     stop = asyncio.Event()
     watching = asyncio.create_task(held_ms(stop))
     await fit(database, settings, "pareto_nbd", FitRequest(unit="day"), AS_OF)
-    await fit(database, settings, "gamma_gamma", FitRequest(), AS_OF)
     while await walk_on(database, settings, AS_OF):
         pass
     stop.set()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, TextIO
 
 from services.scoring.facts.histories import Purchased
+from shared.clock import utc_now
 
 LogFormat = Literal["cdnow-sample", "cdnow", "csv"]
 
@@ -23,7 +24,8 @@ def read_purchases(path: Path, layout: LogFormat) -> Iterator[Purchased]:
     """The purchases of a file, in its order.
 
     `cdnow-sample` has master id, sample id, date, CDs and dollars without a header; `cdnow` has id, date,
-    CDs and dollars under a header; `csv` has a header with customer_id, date and, if known, amount.
+    CDs and dollars under a header; `csv` has a header with customer_id, date and, if known, amount and
+    currency, of which there is one.
 
     Raises:
         UnreadableLog: a line does not fit.
@@ -90,8 +92,13 @@ def _read_csv(lines: TextIO) -> Iterator[Purchased]:
     )
     if customer is None or on is None:
         raise UnreadableLog("The header needs the columns customer_id and date (and amount, for spend).")
+    currency: str | None = None
     for row in rows:
         number = rows.line_num
+        told = row.get("currency") or currency
+        if currency is not None and told != currency:
+            raise UnreadableLog(f"Line {number} is in {told}, those before in {currency}: fit one currency.")
+        currency = told
         yield _purchase(number, row[customer] or "", row[on] or "", (row[amount] or "") if amount else "0")
 
 
@@ -100,6 +107,8 @@ def _purchase(number: int, customer: str, on: str, amount: str) -> Purchased:
         day = date.fromisoformat(on[:10])
     except ValueError as error:
         raise UnreadableLog(f"Line {number}: {on!r} is not a date (YYYY-MM-DD or YYYYMMDD).") from error
+    if day > utc_now().date():
+        raise UnreadableLog(f"Line {number}: {day} lies in the future.")
     try:
         value = float(amount)
     except ValueError as error:
