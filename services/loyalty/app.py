@@ -2,6 +2,7 @@
 
 from fastapi import FastAPI
 
+from services.loyalty.challenges.routes import router as challenges
 from services.loyalty.coupons import service as coupon_service
 from services.loyalty.coupons.routes import router as coupons
 from services.loyalty.earning.routes import router as earning
@@ -21,7 +22,7 @@ from services.loyalty.tiers.routes import router as tiers
 from shared.messaging.bus import Bus
 from shared.web.app import create_service_app
 
-PROGRAMME = (earning_rules, tiers, referrals)
+PROGRAMME = (earning_rules, tiers, referrals, challenges)
 
 
 def create_app(settings: LoyaltySettings | None = None, bus: Bus | None = None) -> FastAPI:

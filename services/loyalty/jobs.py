@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
+from services.loyalty.challenges.boards import board_jobs
 from services.loyalty.earning import service
 from services.loyalty.earning.birthdays import birthday_job
 from services.loyalty.ledger import upkeep
@@ -36,6 +37,7 @@ def make_jobs(settings: LoyaltySettings) -> list[Job]:
         review_job(settings),
         birthday_job(settings),
         referral_job(settings),
+        *board_jobs(),
     ]
 
 

@@ -6,6 +6,8 @@ from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from services.loyalty.challenges import store as challenges
+from services.loyalty.challenges.service import follow
 from services.loyalty.coupons import store as coupons
 from services.loyalty.earning import birthdays, service
 from services.loyalty.earning.deeds import of_event
@@ -67,7 +69,10 @@ def make_reactions(settings: LoyaltySettings) -> Reactions:
                 ):
                     attributes[who] = attributes.get(who, {}) | values
         connection = await raw(session)
-        await service.count(connection, settings, deeds, refunds)
+        running = await challenges.enabled(connection)
+        watched = frozenset(challenge.kind for challenge in running)
+        fresh = await service.count(connection, settings, deeds, refunds, watched)
+        await follow(session, settings, running, fresh)
         await birthdays.note(connection, attributes)
 
     @reactions.on(CustomerMerged)

@@ -5,6 +5,8 @@ from uuid import UUID
 
 import asyncpg
 
+from services.loyalty.challenges import store as challenges
+from services.loyalty.challenges.service import follow
 from services.loyalty.earning.rules import Deed
 from services.loyalty.earning.service import count
 from services.loyalty.earning.store import own_id
@@ -57,7 +59,8 @@ async def _complete_some(database: Database, settings: LoyaltySettings, now: dat
                 deeds += _deeds(row, at, now)
             else:
                 await store.close(connection, row["id"], end, row["purchase_id"], now, 0)
-        await count(connection, settings, deeds)
+        fresh = await count(connection, settings, deeds)
+        await follow(session, settings, await challenges.enabled(connection), fresh)
         for row, at in completed:
             points = await store.points(connection, row["id"])
             if await store.close(connection, row["id"], None, row["purchase_id"], at, points):

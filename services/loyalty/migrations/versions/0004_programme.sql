@@ -150,3 +150,59 @@ CREATE INDEX referrals_of ON referrals (referrer_id, id);
 CREATE INDEX referrals_open ON referrals (joined_at, id) WHERE status = 'joined';
 CREATE INDEX referrals_device ON referrals (device) WHERE device IS NOT NULL;
 CREATE INDEX referral_codes_device ON referral_codes (device) WHERE device IS NOT NULL;
+
+-- Tasks over what members do, how far each member is in each window, and the badges that came of it.
+CREATE TABLE challenges (
+    id         text PRIMARY KEY,
+    version    int NOT NULL DEFAULT 1,
+    definition jsonb NOT NULL,            -- services/loyalty/challenges/schemas.py
+    made_at    timestamptz NOT NULL
+);
+CREATE TABLE challenge_progress (
+    customer_id  uuid NOT NULL,
+    challenge_id text NOT NULL REFERENCES challenges,
+    starts_at    timestamptz NOT NULL,    -- of the window: a week, month or year, or once
+    done         bigint NOT NULL,
+    met_at       timestamptz,             -- when the last that was needed was done; stays once it is set
+    PRIMARY KEY (customer_id, challenge_id, starts_at)
+);
+CREATE TABLE badges (
+    customer_id  uuid NOT NULL,
+    challenge_id text NOT NULL REFERENCES challenges,
+    starts_at    timestamptz NOT NULL,    -- of the window that completed it
+    badge        text NOT NULL,
+    awarded_at   timestamptz NOT NULL,
+    PRIMARY KEY (customer_id, challenge_id, starts_at)
+);
+CREATE INDEX badges_in_time ON badges (awarded_at);
+
+-- Leaderboards as of their last refresh. A rank is one more than the members who stand higher; these are counted
+-- for each score, so that a member's rank is two look-ups however many members there are.
+CREATE TABLE board_scores (
+    board       text NOT NULL,
+    period      text NOT NULL,            -- 2026-11, or 2026
+    customer_id uuid NOT NULL,
+    segment     text NOT NULL,            -- the member's tier
+    score       bigint NOT NULL,
+    PRIMARY KEY (board, period, customer_id)
+) WITH (fillfactor = 80);
+CREATE INDEX board_scores_top ON board_scores (board, period, score DESC, customer_id);
+CREATE INDEX board_scores_top_of_segment ON board_scores (board, period, segment, score DESC, customer_id);
+CREATE TABLE board_steps (
+    board   text NOT NULL,
+    period  text NOT NULL,
+    segment text NOT NULL,                -- '' for all
+    score   bigint NOT NULL,
+    above   bigint NOT NULL,
+    PRIMARY KEY (board, period, segment, score)
+);
+CREATE TABLE board_runs (
+    board   text NOT NULL,
+    period  text NOT NULL,
+    as_of   timestamptz NOT NULL,
+    members bigint NOT NULL,
+    PRIMARY KEY (board, period)
+);
+CREATE TABLE board_opt_outs (
+    customer_id uuid PRIMARY KEY
+);
