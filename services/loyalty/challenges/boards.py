@@ -27,8 +27,9 @@ REFRESH_TIMEOUT_MS = 600_000
 # Each gives customer_id and score of what was done from $1 to $2. Index: deeds_in_time.
 _SCORES: dict[Board, str] = {
     "points": """
-        SELECT d.customer_id, sum(d.points - coalesce(
-                   d.points * least(coalesce(back.refunded, 0), d.amount) / nullif(d.amount, 0), 0))::bigint AS score
+        SELECT d.customer_id,
+               sum(d.points - CASE WHEN back.refunded IS NULL THEN 0
+                               ELSE d.points * least(back.refunded, d.amount) / d.amount END)::bigint AS score
           FROM deeds AS d
           LEFT JOIN (SELECT purchase_id, sum(amount) AS refunded FROM refunds GROUP BY purchase_id) AS back
                  ON back.purchase_id = d.id AND d.kind = 'purchase'
