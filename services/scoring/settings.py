@@ -44,6 +44,10 @@ class ScoringSettings(ServiceSettings):
     cuts_quiet_s: float = Field(2.0, ge=0, le=600, description="Cut anew once facts have rested this long,")
     cuts_wait_s: float = Field(60.0, ge=0, le=3600, description="or have waited this long at most.")
     chunk: int = Field(1_000, ge=1, le=50_000, description="Customers per transaction of a walk over all.")
+    scheduler: str | None = Field(
+        None, pattern=r"^(tcp|tls)://", description="A Dask scheduler that walks over all are computed by."
+    )
+    scheduler_chunks: int = Field(8, ge=1, le=256, description="Chunks computed there at a time.")
     walk_s: float = Field(5.0, gt=0, le=60, description="How long one turn of a walk over all may take.")
 
     def observed(self, now: datetime) -> date:

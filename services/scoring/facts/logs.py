@@ -41,6 +41,8 @@ def read_purchases(path: Path, layout: LogFormat) -> Iterator[Purchased]:
             yield from readers[layout](lines)
         except UnicodeDecodeError as error:
             raise UnreadableLog("The file is not UTF-8 text.") from error
+        except csv.Error as error:
+            raise UnreadableLog(f"The file is not CSV: {error}.") from error
 
 
 def read_cohorts(path: Path) -> dict[str, list[float]]:
@@ -70,6 +72,8 @@ def read_cohorts(path: Path) -> dict[str, list[float]]:
                 cohorts.setdefault(row.get("cohort") or "1", []).append(size)
         except UnicodeDecodeError as error:
             raise UnreadableLog("The file is not UTF-8 text.") from error
+        except csv.Error as error:
+            raise UnreadableLog(f"The file is not CSV: {error}.") from error
     return cohorts
 
 

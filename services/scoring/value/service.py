@@ -1,6 +1,5 @@
 """Keeping scores true: after events, after new cuts or models, on a new day, and for a rebuild."""
 
-import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
@@ -14,7 +13,8 @@ from services.scoring.facts import walks
 from services.scoring.models.store import read_serving
 from services.scoring.settings import ScoringSettings
 from services.scoring.value import store
-from services.scoring.value.lifetime import Terms, score
+from services.scoring.value.cluster import Compute, computing, score_here
+from services.scoring.value.lifetime import Terms
 from shared.clock import utc_now
 from shared.contracts.profile import CustomerRegistered
 from shared.database import Database
@@ -53,23 +53,32 @@ async def keep_true(database: Database, settings: ScoringSettings) -> None:
     await _follow_basis(database, settings, observed)
     await _cut(database, settings, observed)
     deadline = time.monotonic() + settings.walk_s
-    while time.monotonic() < deadline and await walk_on(database, settings, observed):
-        pass
+    async with computing(settings.scheduler, settings.chunk) as compute:
+        while time.monotonic() < deadline and await walk_on(database, settings, observed, compute):
+            pass
 
 
-async def walk_on(database: Database, settings: ScoringSettings, observed: date) -> bool:
-    """One chunk of the walk in hand, in one transaction; returns whether there was one."""
+async def walk_on(
+    database: Database, settings: ScoringSettings, observed: date, compute: Compute = score_here
+) -> bool:
+    """One chunk of the walk in hand, in one transaction; returns whether there was one.
+
+    On a cluster it is as many chunks as are computed there at a time.
+    """
+    chunks = settings.scheduler_chunks if settings.scheduler else 1
     async with database.pool.acquire() as connection, connection.transaction():
         walk = await walks.claim(connection)
         if walk is None:
             return False
-        ids = await facts.next_customers(connection, walk.after, settings.chunk)
+        ids = await facts.next_customers(connection, walk.after, settings.chunk * chunks)
         changed: set[UUID] = set()
         if ids:
             changed = await facts.lock(connection, ids)
             if walk.kind == "rebuild":
                 changed |= await facts.derive(connection, ids, observed)
-            await _rescore(connection, ids, settings, observed, [walk.reason], also_mark=changed)
+            await _rescore(
+                connection, ids, settings, observed, [walk.reason], also_mark=changed, compute=compute
+            )
         if changed:
             await facts.note_change(connection)
         await walks.advance(connection, walk, ids, len(changed))
@@ -84,13 +93,14 @@ async def _rescore(
     reasons: Sequence[str],
     *,
     also_mark: Iterable[UUID] = (),
+    compute: Compute = score_here,
 ) -> None:
     """Score locked customers. Cuts and models are read after the locks: who walks later reads later ones."""
     cuts = await store.read_cuts(connection, observed)
     models = await read_serving(connection)
     columns = await store.read_columns(connection, customer_ids, observed)
     terms = Terms(settings.horizon_days, settings.discount_rate, settings.margin)
-    scores = await asyncio.to_thread(score, columns, cuts, models, terms)
+    scores = await compute(columns, cuts, models, terms)
     await store.write(
         connection,
         columns.customer_ids,
