@@ -51,6 +51,7 @@ def create_app(
         bus=bus,
     )
     app.state.intake = webhooks.Intake(app, settings)
+    app.state.views = view.reads_of(app)
     install_edge(app, settings, upstreams, routers=ROUTERS)
     app.router.lifespan_context = journey.with_streams(app.router.lifespan_context)
     return app

@@ -41,7 +41,8 @@ async def compose_live(
     known = any(answer.body is not None for answer in shown.values())
     if known and len(shown) == len(wanted):
         return shown
-    stored = from_rows(await pool.fetch(store.READ, customer_id))
+    (rows,) = await store.read_many(pool, [customer_id])
+    stored = from_rows(rows)
     if stored is None and not known:
         if len(shown) < len(wanted):
             raise Unavailable("Not every service answers, and the view does not know this customer.")

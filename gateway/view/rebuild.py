@@ -180,11 +180,11 @@ async def _differences(pool: asyncpg.Pool, services: Services, ids: Sequence[UUI
         return []
     # The services first: what they say then is in the view by now, or on its way.
     said = await asyncio.gather(*(services.bodies(section, ids) for section in SECTIONS))
-    stored = await store.read_many(pool, ids)
+    stored = dict(zip(ids, await store.read_many(pool, ids), strict=True))
     found = []
     for section, bodies in zip(SECTIONS, said, strict=True):
         for customer_id in ids if bodies is not None else ():
-            kept = {row[0]: row for row in stored.get(customer_id, ())}.get(section)
+            kept = {row[0]: row for row in stored[customer_id]}.get(section)
             version, body = (kept[1], kept[3]) if kept else (None, None)
             if bodies is not None and body != bodies[customer_id]:
                 found.append(Difference(customer_id=customer_id, section=section, stored_version=version))

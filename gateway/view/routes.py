@@ -5,13 +5,14 @@ from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, FastAPI, Query, Request
 from starlette.datastructures import QueryParams
 from starlette.responses import Response
 
 from gateway.edge.plain import JsonBytes, PlainRoute, admit, bearer, boolean, customer_in, header
+from gateway.together import Together
 from gateway.view import store
-from gateway.view.answer import Shown, choose, compose, entity_tag, from_rows, unchanged
+from gateway.view.answer import Row, Shown, choose, compose, entity_tag, from_rows, unchanged
 from gateway.view.fresh import compose_live
 from gateway.view.identities import MAX_VALUE, handle_of_parameter
 from gateway.view.schemas import View, Views, WantedViews
@@ -55,9 +56,25 @@ _PARAMETERS = [
 ]
 _UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "The answer at hand still stands."}}
 
+UNDER_WAY = 3  # queries at a time
+TOGETHER = 32  # customers in one query
+
 Sections = Annotated[str | None, Query(description="Only these, comma-separated.")]
 Required = Annotated[str | None, Query(description="Sections without which the answer is 503.")]
 Handle = Annotated[str | None, Query(max_length=MAX_VALUE)]
+
+
+def reads_of(app: FastAPI) -> Together[UUID, list[Row]]:
+    """Reads a customer's rows of the view; those who ask at the same moment share a query.
+
+    So each waits for one or two queries, in the order of asking. The pool would let latecomers pass those
+    who wait for a connection, and a query for each would cost the database more.
+    """
+
+    async def read(customer_ids: Sequence[UUID]) -> list[list[Row]]:
+        return await store.read_many(app.state.database.pool, customer_ids)
+
+    return Together(read, under_way=UNDER_WAY, at_most=TOGETHER)
 
 
 @plain.get(
@@ -83,7 +100,7 @@ async def read_view(request: Request) -> Response:
         required = choose(query.get("required"), "required", ())
         if boolean(query.get("fresh"), "fresh"):
             return await _read_live(request, customer_id, wanted, required)
-    shown = from_rows(await request.app.state.database.pool.fetch(store.READ, customer_id))
+    shown = from_rows(await request.app.state.views(customer_id))
     return _answer(request, customer_id, shown, wanted, required)
 
 
@@ -116,10 +133,9 @@ async def read_views(wanted: WantedViews, pool: Pool) -> Response:
     """The 360 views of up to 100 customers, in one query."""
     ids = list(dict.fromkeys(wanted.ids))
     names = [name for name in SECTIONS if name in (wanted.sections or SECTIONS)]
-    rows = await store.read_many(pool, ids)
     items, unknown = [], []
-    for customer_id in ids:
-        shown = from_rows(rows.get(customer_id, ()))
+    for customer_id, rows in zip(ids, await store.read_many(pool, ids), strict=True):
+        shown = from_rows(rows)
         if shown is None:
             unknown.append(f'"{customer_id}"'.encode())
         else:

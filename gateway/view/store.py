@@ -25,9 +25,6 @@ class Snapshot(NamedTuple):
 # Rows as gateway/view/answer.py takes them. Postgres writes `as_of` as JSON, which costs less than making it
 # a datetime here and writing that.
 # Index: view_sections_pkey.
-READ = "SELECT section, version, to_json(as_of)::text, body FROM view_sections WHERE customer_id = $1"
-
-# Index: view_sections_pkey.
 _READ_MANY = """
     SELECT customer_id, section, version, to_json(as_of)::text, body FROM view_sections
     WHERE customer_id = ANY($1::uuid[])
@@ -85,12 +82,12 @@ _CUSTOMERS_AFTER = """
 """
 
 
-async def read_many(pool: asyncpg.Pool, customer_ids: Sequence[UUID]) -> dict[UUID, list[Row]]:
-    """Each customer's rows, as `from_rows` takes them; customers without any are left out."""
-    found: dict[UUID, list[Row]] = {}
+async def read_many(pool: asyncpg.Pool, customer_ids: Sequence[UUID]) -> list[list[Row]]:
+    """Each customer's rows, as `from_rows` takes them, in the order of the ids; none for a stranger."""
+    found: dict[UUID, list[Row]] = {customer_id: [] for customer_id in customer_ids}
     for row in await pool.fetch(_READ_MANY, customer_ids):
-        found.setdefault(row[0], []).append(row[1:])
-    return found
+        found[row[0]].append(row[1:])
+    return [found[customer_id] for customer_id in customer_ids]
 
 
 async def find(pool: asyncpg.Pool, handle: bytes) -> tuple[UUID, list[Row]] | None:
