@@ -16,7 +16,7 @@ from services.feedback.tickets.service import GIVEN, changed, event_of, post_mes
 from shared.contracts.feedback import TicketOpened
 from shared.contracts.handles import Handle
 from shared.ids import new_id
-from shared.messaging.outbox import emit_all
+from shared.messaging.outbox import letters
 from shared.messaging.sections import mark
 from shared.problems import FieldError, Invalid
 
@@ -50,21 +50,22 @@ async def open_tickets(
     What a partner sent before, by receipt or by source id, makes no second ticket: a new receipt of a known
     source id is counted as a mention, and a new text is the customer's message.
     """
-    seen = await store.known_receipts(session, {o.receipt_id for o in openings if o.receipt_id is not None})
-    openings = [o for o in openings if o.receipt_id not in seen]
     if not openings:
         return []
     readings = await asyncio.to_thread(_read_all, openings)
     made = [(o, _ticket(o, reading, now)) for o, reading in zip(openings, readings, strict=True)]
-    inserted = await store.insert(session, [ticket for _, ticket in made])
-    opened = [(o, ticket) for o, ticket in made if ticket.id in inserted]
-    await store.insert_steps(session, [_opened_step(o, ticket) for o, ticket in opened])
-    await emit_all(session, [_opened_event(o, ticket) for o, ticket in opened])
-    await mark(session, sorted({t.customer_id for _, t in opened if t.customer_id is not None}))
-    await store.insert_receipts(session, {o.receipt_id: t.id for o, t in opened if o.receipt_id is not None})
-    repeated = [o for o, ticket in made if ticket.id not in inserted]
+    told = letters([_opened_event(o, ticket) for o, ticket in made])
+    is_new = await store.open_all(
+        session,
+        [
+            (ticket, _opened_step(o, ticket), o.receipt_id, letter)
+            for (o, ticket), letter in zip(made, told, strict=True)
+        ],
+    )
+    # New is False for a second mention of a source id, and None for a receipt that was here before.
+    repeated = [o for o, ticket in made if is_new.get(ticket.id) is False]
     await _mention(session, repeated, now=now, reopen_within=reopen_within)
-    return [ticket for _, ticket in opened]
+    return [ticket for _, ticket in made if is_new.get(ticket.id)]
 
 
 async def require_earlier(session: AsyncSession, ticket_id: UUID) -> None:

@@ -20,7 +20,7 @@ from shared.contracts.feedback import (
     TicketUpdated,
 )
 from shared.ids import new_id
-from shared.messaging.outbox import emit, emit_all
+from shared.messaging.outbox import emit, letters
 from shared.messaging.sections import mark
 from shared.problems import NotFound
 
@@ -65,9 +65,8 @@ async def link_tickets(session: AsyncSession, resolutions: Sequence[Resolution])
         details = {"customer_id": str(resolution.customer_id), "rule": resolution.rule}
         steps.append(step(ticket, "linked", actor="profile", at=resolution.at, **details))
     await session.flush()
-    await store.insert_steps(session, steps)
-    await emit_all(session, [event_of(TicketLinked, ticket) for ticket in linked.values()])
-    await mark(session, sorted(customers))
+    told = letters([event_of(TicketLinked, ticket) for ticket in linked.values()])
+    await store.tell(session, steps, told, customers)
 
 
 async def post_message(

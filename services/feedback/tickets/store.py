@@ -1,34 +1,65 @@
 """All SQL of the tickets. Single tickets go through the session; what comes in batches is one statement."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
 from uuid import UUID
 
 import orjson
 from sqlalchemy import ARRAY, Uuid, any_, bindparam, text, tuple_
-from sqlmodel import SQLModel, col, select
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.feedback.tables import Ticket, TicketMessage, TicketStep
+from shared.messaging.outbox import Letter
 
-# Sorted, so that two batches that meet take their unique keys in the same order.
-_INSERT = text("""
-    INSERT INTO tickets SELECT * FROM jsonb_populate_recordset(NULL::tickets, CAST(:tickets AS jsonb)) AS new
-    ORDER BY new.partner, new.source_id
-    ON CONFLICT (partner, source_id) DO NOTHING RETURNING id
+# Tickets with their first step, their receipt and the events that tell of them, in one statement. A receipt
+# that is known makes no ticket. Sorted, so that two batches that meet take their unique keys in one order.
+_OPEN = text("""
+    WITH fresh AS (
+        SELECT (given.ticket ->> 'id')::uuid AS ticket_id, given.*
+          FROM jsonb_to_recordset(CAST(:openings AS jsonb))
+               AS given (ticket jsonb, step jsonb, receipt_id uuid, event_id uuid, type text, envelope text)
+         WHERE NOT EXISTS (SELECT FROM ticket_receipts AS known WHERE known.receipt_id = given.receipt_id)
+    ), opened AS (
+        INSERT INTO tickets
+        SELECT new.* FROM fresh, jsonb_populate_record(NULL::tickets, fresh.ticket) AS new
+         ORDER BY new.partner, new.source_id
+        ON CONFLICT (partner, source_id) DO NOTHING RETURNING id AS ticket_id, customer_id
+    ), steps AS (
+        INSERT INTO ticket_history
+        SELECT step.* FROM fresh JOIN opened USING (ticket_id),
+               jsonb_populate_record(NULL::ticket_history, fresh.step) AS step
+    ), receipts AS (
+        INSERT INTO ticket_receipts SELECT receipt_id, ticket_id FROM fresh JOIN opened USING (ticket_id)
+         WHERE receipt_id IS NOT NULL
+    ), events AS (
+        INSERT INTO outbox (id, type, envelope)
+        SELECT event_id, type, envelope FROM fresh JOIN opened USING (ticket_id)
+    ), marks AS (
+        INSERT INTO section_marks (customer_id)
+        SELECT DISTINCT customer_id FROM opened WHERE customer_id IS NOT NULL
+    )
+    SELECT ticket_id, ticket_id IN (SELECT ticket_id FROM opened) AS is_new FROM fresh
 """)
 _INSERT_STEPS = text("""
     INSERT INTO ticket_history
     SELECT * FROM jsonb_populate_recordset(NULL::ticket_history, CAST(:steps AS jsonb))
 """)
+_TELL = text("""
+    WITH steps AS (
+        INSERT INTO ticket_history
+        SELECT * FROM jsonb_populate_recordset(NULL::ticket_history, CAST(:steps AS jsonb))
+    ), events AS (
+        INSERT INTO outbox (id, type, envelope)
+        SELECT * FROM jsonb_to_recordset(CAST(:events AS jsonb)) AS event (id uuid, type text, envelope text)
+    )
+    INSERT INTO section_marks (customer_id) SELECT unnest(CAST(:customers AS uuid[]))
+""")
 _INSERT_RECEIPTS = text("""
     INSERT INTO ticket_receipts SELECT * FROM unnest(CAST(:receipts AS uuid[]), CAST(:tickets AS uuid[]))
     ON CONFLICT DO NOTHING RETURNING receipt_id
 """)
-_KNOWN_RECEIPTS = text(
-    "SELECT receipt_id FROM ticket_receipts WHERE receipt_id = ANY (CAST(:receipts AS uuid[]))"
-)
 # One array whatever the number of ids, so that the statement is prepared once.
 _IDS = bindparam("ids", type_=ARRAY(Uuid))
 
@@ -45,22 +76,49 @@ class Filter:
     customer_id: UUID | None = None
 
 
-async def insert(session: AsyncSession, tickets: Sequence[Ticket]) -> set[UUID]:
-    """Store new tickets; returns the ids of those whose partner and source id were not here before."""
-    rows = await session.execute(_INSERT, {"tickets": _json(tickets)})
-    return set(rows.scalars())
+async def open_all(
+    session: AsyncSession, openings: Sequence[tuple[Ticket, TicketStep, UUID | None, Letter]]
+) -> dict[UUID, bool]:
+    """Store new tickets, each with its first step, its receipt and the event that tells of it.
+
+    Returns:
+        By ticket: whether it is new, or its partner's source id has a ticket already and nothing was stored.
+        A ticket is left out when its receipt is known.
+    """
+    rows = [
+        {
+            "ticket": ticket.model_dump(),
+            "step": step.model_dump(),
+            "receipt_id": receipt_id,
+            "event_id": letter.id,
+            "type": letter.type,
+            "envelope": letter.envelope,
+        }
+        for ticket, step, receipt_id, letter in openings
+    ]
+    found = await session.execute(_OPEN, {"openings": _json(rows)})
+    session.info["emitted"] = True
+    return {row.ticket_id: row.is_new for row in found}
 
 
 async def insert_steps(session: AsyncSession, steps: Sequence[TicketStep]) -> None:
     """Add to the tickets' histories."""
     if steps:
-        await session.execute(_INSERT_STEPS, {"steps": _json(steps)})
+        await session.execute(_INSERT_STEPS, {"steps": _json([step.model_dump() for step in steps])})
 
 
-async def known_receipts(session: AsyncSession, receipt_ids: Collection[UUID]) -> set[UUID]:
-    """Which of these webhooks became a ticket before."""
-    rows = await session.execute(_KNOWN_RECEIPTS, {"receipts": list(receipt_ids)})
-    return set(rows.scalars())
+async def tell(
+    session: AsyncSession, steps: Sequence[TicketStep], events: Sequence[Letter], customers: Collection[UUID]
+) -> None:
+    """Add to many tickets' histories, with the events that tell of it and the customers who show it."""
+    if steps or events or customers:
+        parameters = {
+            "steps": _json([step.model_dump() for step in steps]),
+            "events": _json([asdict(letter) for letter in events]),
+            "customers": sorted(customers),
+        }
+        await session.execute(_TELL, parameters)
+        session.info["emitted"] = True
 
 
 async def insert_receipts(session: AsyncSession, ticket_by_receipt: dict[UUID, UUID]) -> set[UUID]:
@@ -128,6 +186,6 @@ async def newest(session: AsyncSession, rows: type[RowT], ticket_id: UUID, limit
     return list(reversed(found.all()))
 
 
-def _json(rows: Sequence[SQLModel]) -> str:
+def _json(rows: Sequence[dict[str, Any]]) -> str:
     # asyncpg's own UUID class is none that orjson knows, hence the default.
-    return orjson.dumps([row.model_dump() for row in rows], default=str).decode()
+    return orjson.dumps(rows, default=str).decode()
