@@ -2,31 +2,26 @@
 
 import json
 import math
-import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
 from services.scoring.facts.histories import Purchased, Unit
 from services.scoring.facts.logs import LogFormat, read_cohorts, read_purchases
+from services.scoring.remote import app as remote
 from shared.problems import Problem
 
 if TYPE_CHECKING:
-    import httpx
-
     from services.scoring.models.estimation import Estimate
 
 app = typer.Typer(no_args_is_help=True, help="Fit, use and judge the scoring models; rebuild the facts.")
+app.add_typer(remote)
 
-DEFAULT_URL = "http://127.0.0.1:8000"
-POLL_S = 0.3
-TIMEOUT_S = 30.0
 MOST_BOOTSTRAPS = 2000
 MOST_PERIODS = 10_000
 
@@ -183,30 +178,6 @@ def value(
         typer.echo(f"{name.replace('_', ' ')}: {shown}")
 
 
-@app.command()
-def rebuild(as_json: AsJson = False) -> None:
-    """Derive all facts anew from what happened, at a running gateway (C360_URL, C360_KEY)."""
-    import httpx
-    from rich.progress import Progress
-
-    with httpx.Client(base_url=os.environ.get("C360_URL") or DEFAULT_URL, timeout=TIMEOUT_S) as client:
-        client.headers["Authorization"] = f"Bearer {_key()}"
-        try:
-            state = _answer(client.post("/v1/score-rebuilds"))
-            with Progress(disable=as_json, transient=True) as progress:
-                task = progress.add_task("rebuilding facts", total=state["total"])
-                while state["status"] != "done":
-                    time.sleep(POLL_S)
-                    state = _answer(client.get(f"/v1/score-rebuilds/{state['id']}"))
-                    progress.update(task, completed=state["customers"], total=state["total"])
-        except httpx.TransportError:
-            _refuse(f"The gateway at {client.base_url} does not answer; start it or set C360_URL.")
-    if as_json:
-        typer.echo(json.dumps({"customers": state["customers"], "changed": state["changed"]}))
-    else:
-        typer.echo(f"{state['customers']} customers rebuilt, {state['changed']} differed")
-
-
 def _fit(
     model: FitKind, csv: Path, layout: LogFormat, calibration_end: datetime | None, unit: Unit
 ) -> "Estimate":
@@ -284,27 +255,6 @@ def _parameters(text: str, names: tuple[str, ...]) -> list[float]:
     if not all(type(v) in (int, float) and math.isfinite(v) and v > 0 for v in values):
         _refuse("Every parameter must be a positive number.")
     return [float(value) for value in values]
-
-
-def _key() -> str:
-    """C360_KEY, else the operator's key of the local data directory."""
-    given = os.environ.get("C360_KEY") or os.environ.get("C360_BOOTSTRAP_KEY")
-    kept = Path(os.environ.get("C360_DATA_DIR") or ".data") / "secrets" / "bootstrap_key"
-    try:
-        return given or kept.read_text(encoding="ascii").strip()
-    except OSError:
-        _refuse("Set C360_KEY to an API key of the gateway.")
-
-
-def _answer(response: "httpx.Response") -> dict[str, Any]:
-    if response.is_error:
-        try:
-            reason = response.json().get("detail") or response.json()["title"]
-        except (ValueError, KeyError, AttributeError):
-            reason = response.reason_phrase
-        _refuse(f"The gateway refused ({response.status_code}): {reason}")
-    answer: dict[str, Any] = response.json()
-    return answer
 
 
 def _refuse(sentence: str) -> NoReturn:

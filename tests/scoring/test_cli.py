@@ -4,6 +4,7 @@ import json
 from datetime import date, timedelta
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
@@ -215,3 +216,41 @@ def test_value_says_what_a_customer_is_worth() -> None:
     assert answer["historic_value"] == pytest.approx(0.3 * 74.02)
     assert answer["standard_error"] > 0
     assert "no purchase of nobody" in run(f"{line} --customer nobody").stderr
+
+
+def test_models_are_listed_promoted_and_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against a gateway that answers as the service's contract says."""
+    model = {
+        "name": "bg_nbd/2",
+        "serving": True,
+        "currency": None,
+        "log_likelihood": -9582.4,
+        "quality": {"rms_error": 1.35, "heuristic_error": 1.02},
+        "promotion": "promoted: rms error 1.35 on the hold-out, bg_nbd/1 1.4",
+        "drift": {"drifting": True},
+    }
+    asked: list[tuple[str, str, bytes]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append((request.method, request.url.path, request.read()))
+        if request.url.path.endswith(":rollback"):
+            return httpx.Response(409, json={"title": "No", "detail": "bg_nbd/2 replaced no model."})
+        return httpx.Response(200, json={"items": [model]} if request.method == "GET" else model)
+
+    made = httpx.Client
+    transport = httpx.MockTransport(answer)
+    monkeypatch.setattr(httpx, "Client", lambda **given: made(**given, transport=transport))
+    monkeypatch.setenv("C360_KEY", "k")
+    assert json.loads(run("models --json").stdout) == [model]
+    assert "yes" in run("models").stdout
+    assert run("refit bg_nbd").stdout.startswith("bg_nbd/2: promoted")
+    assert json.loads(run("promote bg_nbd 2 --json").stdout)["name"] == "bg_nbd/2"
+    refused = run("rollback bg_nbd")
+    assert (refused.exit_code, "replaced no model" in refused.stderr) == (1, True)
+    assert [line[:2] for line in asked[2:]] == [
+        ("POST", "/v1/models/bg_nbd:fit"),
+        ("POST", "/v1/models/bg_nbd:promote"),
+        ("POST", "/v1/models/bg_nbd:rollback"),
+    ]
+    assert json.loads(asked[3][2]) == {"version": 2}
+    assert run("promote crystal_ball 2").exit_code == 2
