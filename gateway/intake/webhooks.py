@@ -15,12 +15,12 @@ from gateway.intake.senders import Senders
 from gateway.intake.signatures import verify
 from gateway.intake.store import Arrived, Stored
 from gateway.settings import GatewaySettings
-from gateway.together import Together
 from shared.clock import utc_now
 from shared.contracts import encode
 from shared.ids import new_id
 from shared.problems import Malformed, TooLarge, TooManyRequests
 from shared.telemetry import current_traceparent
+from shared.together import Together
 from shared.web.dependencies import wake
 
 UNDER_WAY = 2  # statements at a time

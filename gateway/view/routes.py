@@ -10,7 +10,6 @@ from starlette.datastructures import QueryParams
 from starlette.responses import Response
 
 from gateway.edge.plain import JsonBytes, PlainRoute, admit, bearer, boolean, customer_in, header
-from gateway.together import Together
 from gateway.view import store
 from gateway.view.answer import Row, Shown, choose, compose, entity_tag, from_rows, unchanged
 from gateway.view.fresh import compose_live
@@ -18,6 +17,7 @@ from gateway.view.identities import MAX_VALUE, handle_of_parameter
 from gateway.view.schemas import View, Views, WantedViews
 from shared.contracts.sections import SECTIONS
 from shared.problems import FieldError, Invalid, NotFound, Unavailable
+from shared.together import Together
 from shared.web.dependencies import Pool
 from shared.web.security import scope
 

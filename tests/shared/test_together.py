@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from gateway.together import Together
+from shared.together import Together
 
 
 class Worker:
