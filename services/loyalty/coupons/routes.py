@@ -176,7 +176,7 @@ async def issue_coupon(
 
     async def run() -> tuple[int, CouponOut]:
         campaign = await store.campaign(session, campaign_id)
-        (coupon,) = await service.issue(session, campaign, body.customer_id, now=utc_now())
+        coupon = await service.issue_one(session, campaign, body.customer_id, now=utc_now())
         return 201, _coupon(coupon, campaign)
 
     return await idempotent(session, request, key, body, run)

@@ -28,7 +28,7 @@ from shared.contracts.loyalty import CouponIssued
 from shared.database import Database
 from shared.ids import new_id
 from shared.jobs import Job
-from shared.messaging.outbox import emit_all
+from shared.messaging.outbox import emit
 from shared.problems import Conflict, TooManyRequests
 from shared.web.security import Caller
 
@@ -144,47 +144,31 @@ async def release(session: AsyncSession, use_id: UUID, *, now: datetime) -> Coup
     return use
 
 
-async def issue(
-    session: AsyncSession,
-    campaign: CouponCampaign,
-    customer_id: UUID | None,
-    *,
-    now: datetime,
-    count: int = 1,
-    issue_id: UUID | None = None,
-) -> list[Coupon]:
-    """New coupons; those that are a customer's alone are told to the others.
+async def issue_one(
+    session: AsyncSession, campaign: CouponCampaign, customer_id: UUID | None, *, now: datetime
+) -> Coupon:
+    """A new coupon; one that is a customer's alone is told to the others.
 
     Raises:
         CouponExpired: the campaign is over.
     """
     require_open(campaign, now)
-    coupons = [
-        Coupon(
-            code=codes.make(secrets.randbits),
-            campaign_id=campaign.id,
-            issue_id=issue_id,
-            customer_id=customer_id,
-            issued_at=now,
-        )
-        for _ in range(count)
-    ]
-    session.add_all(coupons)
+    coupon = Coupon(
+        code=codes.make(secrets.randbits), campaign_id=campaign.id, customer_id=customer_id, issued_at=now
+    )
+    session.add(coupon)
     await session.flush()
     if customer_id is not None:
-        told = [
-            CouponIssued(
-                customer_id=customer_id,
-                campaign_id=campaign.id,
-                campaign=campaign.name,
-                code=codes.shown(coupon.code),
-                ends_at=campaign.ends_at,
-                occurred_at=now,
-            )
-            for coupon in coupons
-        ]
-        await emit_all(session, told)
-    return coupons
+        told = CouponIssued(
+            customer_id=customer_id,
+            campaign_id=campaign.id,
+            campaign=campaign.name,
+            code=codes.shown(coupon.code),
+            ends_at=campaign.ends_at,
+            occurred_at=now,
+        )
+        await emit(session, told)
+    return coupon
 
 
 async def withdraw(session: AsyncSession, issue_id: UUID, *, now: datetime) -> None:

@@ -63,7 +63,7 @@ async def issue(
     Raises:
         PartnerInactive, Invalid (worth less than one point), TooManyPoints: nothing was changed.
     """
-    require_active(partner)
+    _require_active(partner)
     exchanged = rules.exchange(wanted.units, partner.points_per_unit, given=partner.unit, taken="points")
     _worth_something(exchanged, "/units")
     connection = await raw(session)
@@ -99,7 +99,7 @@ async def accept(
         PartnerInactive, Invalid (worth less than one unit), UnknownMember, InsufficientPoints: nothing was
             changed.
     """
-    require_active(partner)
+    _require_active(partner)
     exchanged = rules.exchange(wanted.points, partner.units_per_point, given="points", taken=partner.unit)
     _worth_something(exchanged, "/points")
     cause = _cause(partner, wanted.reason or f"Points for {partner.name}", exchanged, actor, now)
@@ -107,7 +107,13 @@ async def accept(
     posted = await ledger.spend(
         connection, wanted.customer_id, wanted.points, cause, _key(), partner=partner.id
     )
-    side = accepted(partner, posted)
+    side = PartnerExchange(
+        transfer_id=posted.transfer_id,
+        partner_id=partner.id,
+        units=exchanged.amount,
+        rate=partner.units_per_point,
+        price=partner.accepted_price,
+    )
     session.add(side)
     session.info["emitted"] = True
     return Outcome(wanted.customer_id, posted, side, exchanged.arithmetic)
@@ -137,19 +143,7 @@ async def give_back(
     return Outcome(customer_id, posted, side, f"all {posted.points} points given back")
 
 
-def accepted(partner: LoyaltyPartner, posted: Posted) -> PartnerExchange:
-    """The partner's side of points that it accepted."""
-    exchanged = rules.exchange(posted.points, partner.units_per_point, given="points", taken=partner.unit)
-    return PartnerExchange(
-        transfer_id=posted.transfer_id,
-        partner_id=partner.id,
-        units=exchanged.amount,
-        rate=partner.units_per_point,
-        price=partner.accepted_price,
-    )
-
-
-def require_active(partner: LoyaltyPartner) -> None:
+def _require_active(partner: LoyaltyPartner) -> None:
     """Refuse what a partner that takes no part would do.
 
     Raises:

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from services.loyalty.coupons import store as coupons
 from services.loyalty.coupons.codes import shown
 from services.loyalty.ledger.family import family_of
+from services.loyalty.ledger.store import Key
 from services.loyalty.rewards import rules, service, store
 from services.loyalty.rewards.schemas import (
     CancelIn,
@@ -25,9 +26,9 @@ from services.loyalty.tables import CouponCampaign, LoyaltyPartner, Reward, Rewa
 from shared.clock import utc_now
 from shared.ids import new_id
 from shared.problems import FieldError, Forbidden, Invalid
-from shared.web.dependencies import Session
+from shared.web.dependencies import Pool, Session, wake
 from shared.web.etag import IfMatch, require_version, set_etag, tag
-from shared.web.idempotency import IdempotencyKey, idempotent
+from shared.web.idempotency import IdempotencyKey, idempotent, input_hash, replayed
 from shared.web.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, encode_cursor
 from shared.web.security import Caller, scope
 
@@ -59,7 +60,7 @@ async def list_rewards(
     if customer_id is not None:
         tier = await store.tier_of(session, await family_of(session, customer_id))
         for item, reward in zip(items, found, strict=False):
-            item.price = rules.price(service.terms_of(reward), tier)
+            item.price = rules.price(reward.points, reward.tier_points, tier)
     return Page(items=items, next_cursor=more)
 
 
@@ -118,18 +119,24 @@ async def redeem_reward(
     *,
     reward_id: UUID,
     body: RewardRedemptionIn,
-    session: Session,
+    pool: Pool,
     request: Request,
     caller: Writer,
     key: IdempotencyKey,
 ) -> Response:
     """Take a reward: its pieces and the points go together. 409 says what is missing."""
-
-    async def run() -> tuple[int, RewardRedemptionOut]:
-        found = await service.redeem(session, reward_id, body, actor=caller.id, now=utc_now())
-        return 201, (await _redemptions(session, [found]))[0]
-
-    return await idempotent(session, request, key, body, run)
+    named = Key(f"api {caller.id} {key}", input_hash(request.url.path, body))
+    redemption_id, again = await service.redeem(
+        pool, reward_id, body, actor=caller.id, now=utc_now(), key=named
+    )
+    if not again:
+        wake(request)
+    row = await store.taken(pool, redemption_id)
+    # As it was when it was taken: a replay gives the first answer.
+    first = dict.fromkeys(("cancelled_at", "cancel_reason", "cancel_transfer_id"))
+    item = RewardRedemptionOut(**{**row, **first, "codes": [shown(code) for code in row["codes"]]})
+    response = Response(item.model_dump_json(), 201, media_type="application/json")
+    return replayed(response) if again else response
 
 
 @router.post("/v1/redemptions/{redemption_id}/cancel", **REDEEMED | {"status_code": 200})

@@ -32,9 +32,9 @@ class Terms:
     retired: bool = False
 
 
-def price(terms: Terms, tier: str | None) -> int:
+def price(points: int, tier_points: Mapping[str, int], tier: str | None) -> int:
     """Points for one piece: the tier's own price where it has one."""
-    return terms.points if tier is None else terms.tier_points.get(tier, terms.points)
+    return points if tier is None else tier_points.get(tier, points)
 
 
 def check(terms: Terms, *, quantity: int, taken_before: int, now: datetime) -> None:

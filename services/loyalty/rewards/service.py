@@ -1,27 +1,27 @@
 """Taking a reward and giving it back: stock and points move together or not at all."""
 
+import secrets
 from datetime import datetime
 from uuid import UUID
 
+import asyncpg
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from services.loyalty.coupons import codes
 from services.loyalty.coupons import service as coupons
-from services.loyalty.coupons import store as coupon_store
 from services.loyalty.earning.service import settle
 from services.loyalty.ledger import store as ledger
-from services.loyalty.ledger.family import family_of
 from services.loyalty.ledger.refusals import AlreadyReversed, TooManyPoints
 from services.loyalty.ledger.store import MAX_POINTS, Cause, Key
-from services.loyalty.partners import service as partners
+from services.loyalty.partners.service import PartnerInactive
 from services.loyalty.rewards import rules, store
-from services.loyalty.rewards.rules import Terms
 from services.loyalty.rewards.schemas import CancelIn, RewardRedemptionIn
-from services.loyalty.tables import LoyaltyPartner, Reward, RewardRedemption
-from shared.contracts.loyalty import RewardRedeemed
+from services.loyalty.rewards.store import Offer, Wanted
+from services.loyalty.tables import RewardRedemption
 from shared.database import raw
-from shared.ids import new_id
-from shared.messaging.outbox import emit
-from shared.problems import Conflict
+from shared.problems import Conflict, Problem, Unavailable
+
+LOOKS = 5  # at a reward whose terms or stock change while it is judged
 
 
 class AlreadyCancelled(Conflict):
@@ -29,61 +29,52 @@ class AlreadyCancelled(Conflict):
 
 
 async def redeem(
-    session: AsyncSession, reward_id: UUID, wanted: RewardRedemptionIn, *, actor: str, now: datetime
-) -> RewardRedemption:
-    """Give a customer a reward for points, in the session's transaction.
+    pool: asyncpg.Pool,
+    reward_id: UUID,
+    wanted: RewardRedemptionIn,
+    *,
+    actor: str,
+    now: datetime,
+    key: Key,
+) -> tuple[UUID, bool]:
+    """Give a customer a reward for points; returns the redemption, and whether it is a replay.
+
+    Judged by the rules without a lock, so that refusals wait for nobody, and then taken by one statement,
+    which makes sure that it still is as it was judged.
 
     Raises:
-        UnknownReward, WindowClosed, OutOfStock, LimitReached, TooManyPoints, UnknownMember,
-        InsufficientPoints, PartnerInactive, CouponExpired (of a voucher): nothing was changed.
+        UnknownReward, WindowClosed, OutOfStock, LimitReached, TooManyPoints, PartnerInactive, UnknownMember,
+        InsufficientPoints, IdempotencyKeyReused: nothing was changed.
     """
-    reward = await store.locked(session, reward_id)
-    customer = await family_of(session, wanted.customer_id)
-    taken = await store.taken_by(session, reward_id, customer)
-    terms = terms_of(reward)
-    rules.check(terms, quantity=wanted.quantity, taken_before=taken, now=now)
-    price = rules.price(terms, await store.tier_of(session, customer))
+    for _ in range(LOOKS):
+        offer = await store.offer(pool, reward_id, wanted.customer_id)
+        try:
+            judged = _judge(offer, wanted, now)
+        except Problem:
+            if (before := await store.taken_before(pool, key)) is not None:
+                return before, True
+            raise
+        taken = await store.take(pool, reward_id, offer, judged, actor=actor, now=now, key=key)
+        if taken is not None:
+            return taken
+    raise Unavailable("The reward is being changed; try again.")
+
+
+def _judge(offer: Offer, wanted: RewardRedemptionIn, now: datetime) -> Wanted:
+    rules.check(offer.terms, quantity=wanted.quantity, taken_before=offer.taken_before, now=now)
+    if not offer.active:
+        raise PartnerInactive("Nothing was changed.")
+    price = rules.price(offer.terms.points, offer.terms.tier_points, offer.tier)
     points = price * wanted.quantity
     if points > MAX_POINTS:
         raise TooManyPoints("Take fewer pieces.")
-    redemption_id = new_id()
-    reward.taken += wanted.quantity
-    partner = None if reward.partner_id is None else await session.get(LoyaltyPartner, reward.partner_id)
-    if partner is not None:
-        partners.require_active(partner)
-    connection = await raw(session)
-    posted = await ledger.spend(
-        connection,
+    return Wanted(
         wanted.customer_id,
+        wanted.quantity,
         points,
-        Cause(reward.name, actor, now, f"reward {reward.id}", f"{wanted.quantity} × {price} = {points}"),
-        Key(f"reward/{redemption_id}", redemption_id.bytes),
-        partner=reward.partner_id,
+        f"{wanted.quantity} × {price} = {points}",
+        [codes.make(secrets.randbits) for _ in range(wanted.quantity)] if offer.in_coupons else (),
     )
-    if partner is not None:
-        session.add(partners.accepted(partner, posted))
-    redemption = RewardRedemption(
-        id=redemption_id,
-        reward_id=reward.id,
-        customer_id=wanted.customer_id,
-        quantity=wanted.quantity,
-        points=points,
-        transfer_id=posted.transfer_id,
-        redeemed_at=now,
-    )
-    session.add(redemption)
-    await emit(session, _told(reward, redemption))
-    if reward.campaign_id is not None:
-        campaign = await coupon_store.campaign(session, reward.campaign_id)
-        await coupons.issue(
-            session,
-            campaign,
-            wanted.customer_id,
-            now=now,
-            count=wanted.quantity,
-            issue_id=redemption_id,
-        )
-    return redemption
 
 
 async def cancel(
@@ -120,30 +111,3 @@ async def cancel(
     await settle(connection, [redemption.customer_id])
     session.info["emitted"] = True
     return redemption
-
-
-def terms_of(reward: Reward) -> Terms:
-    """Under which terms a reward is given."""
-    return Terms(
-        points=reward.points,
-        tier_points=reward.tier_points,
-        left=None if reward.stock is None else reward.stock - reward.taken,
-        limit_per_customer=reward.limit_per_customer,
-        starts_at=reward.starts_at,
-        ends_at=reward.ends_at,
-        retired=reward.retired_at is not None,
-    )
-
-
-def _told(reward: Reward, redemption: RewardRedemption) -> RewardRedeemed:
-    return RewardRedeemed(
-        customer_id=redemption.customer_id,
-        redemption_id=redemption.id,
-        reward_id=reward.id,
-        reward=reward.name,
-        kind=reward.kind,
-        quantity=redemption.quantity,
-        points=redemption.points,
-        transfer_id=redemption.transfer_id,
-        occurred_at=redemption.redeemed_at,
-    )

@@ -1,21 +1,73 @@
 """All SQL of rewards.
 
-Locks are taken in one order: redemption, reward, member's account. So stock, limits and points are decided
-together, and two who want the last piece go one after the other.
+Locks are taken in one order: redemption, reward, member's account. Two who want the last piece go one after
+the other (take.sql).
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from uuid import UUID
 
+import asyncpg
+import orjson
 from sqlalchemy import text, update
-from sqlmodel import col, func, or_, select
+from sqlmodel import col, or_, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from services.loyalty.coupons.codes import shown
 from services.loyalty.ledger.family import Family
+from services.loyalty.ledger.refusals import refusal
+from services.loyalty.ledger.store import Key
+from services.loyalty.rewards.rules import Terms
 from services.loyalty.tables import Reward, RewardRedemption
+from shared.ids import new_id
 from shared.problems import NotFound
+from shared.telemetry import current_traceparent
 
+FUNCTION = Path(__file__).with_name("take.sql")
+
+# What a redemption is judged by. Indexes: reward_redemptions_of_reward, standings_pkey.
+_OFFER = """
+    SELECT r.version, r.points, r.tier_points::text AS tier_points, r.stock - r.taken AS left,
+           r.limit_per_customer, r.starts_at, r.ends_at, r.retired_at IS NOT NULL AS retired,
+           least(r.ends_at, k.ends_at) AS over_at, r.campaign_id IS NOT NULL AS in_coupons,
+           coalesce(p.active, true) AS active,
+           (SELECT tier_now FROM standings WHERE customer_id = one.survivor) AS tier,
+           (SELECT coalesce(sum(quantity), 0)::bigint FROM reward_redemptions
+             WHERE reward_id = r.id AND cancelled_at IS NULL
+               AND customer_id = ANY (array(SELECT family(one.survivor)))) AS taken_before
+      FROM survivors(ARRAY[$2::uuid]) AS one, rewards AS r
+      LEFT JOIN coupon_campaigns AS k ON k.id = r.campaign_id
+      LEFT JOIN loyalty_partners AS p ON p.id = r.partner_id
+     WHERE r.id = $1
+"""
+_TAKE = """
+    SELECT outcome, balance, redemption_id
+      FROM take_reward($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+"""
+_TAKEN = """
+    SELECT r.*, array(SELECT code FROM coupons WHERE issue_id = r.id ORDER BY code) AS codes
+      FROM reward_redemptions AS r WHERE r.id = $1
+"""
+# Index: transfers_idempotency_key_key.
+_TAKEN_BEFORE = """
+    SELECT t.input_hash, r.id FROM transfers AS t LEFT JOIN reward_redemptions AS r ON r.transfer_id = t.id
+     WHERE t.idempotency_key = $1
+"""
 _TIER = text("SELECT tier_now FROM standings WHERE customer_id = :customer")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Pieces for points; `codes` are the coupons of a voucher."""
+
+    customer_id: UUID
+    quantity: int
+    points: int
+    arithmetic: str
+    codes: Sequence[str]
 
 
 class UnknownReward(NotFound):
@@ -24,6 +76,102 @@ class UnknownReward(NotFound):
 
 class UnknownRedemption(NotFound):
     slug, title = "unknown-redemption", "There is no such redemption"
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A reward as a customer finds it; `version` is that of the terms."""
+
+    version: int
+    terms: Terms
+    tier: str | None
+    taken_before: int
+    in_coupons: bool
+    active: bool  # the partner, of a partner offer
+
+
+async def offer(pool: asyncpg.Pool, reward_id: UUID, customer_id: UUID) -> Offer:
+    """What a redemption is judged by, in one look without locks.
+
+    Raises:
+        UnknownReward: there is none.
+    """
+    row = await pool.fetchrow(_OFFER, reward_id, customer_id)
+    if row is None:
+        raise UnknownReward("Nothing was changed.")
+    terms = Terms(
+        points=row["points"],
+        tier_points=orjson.loads(row["tier_points"]),
+        left=row["left"],
+        limit_per_customer=row["limit_per_customer"],
+        starts_at=row["starts_at"],
+        ends_at=row["over_at"],
+        retired=row["retired"],
+    )
+    return Offer(row["version"], terms, row["tier"], row["taken_before"], row["in_coupons"], row["active"])
+
+
+async def take(
+    pool: asyncpg.Pool,
+    reward_id: UUID,
+    judged: Offer,
+    wanted: Wanted,
+    *,
+    actor: str,
+    now: datetime,
+    key: Key,
+) -> tuple[UUID, bool] | None:
+    """Take a reward as it was judged, in one statement.
+
+    Returns:
+        The redemption, and whether it is the one that this key made before; None when the reward is not as it
+        was judged: look again.
+
+    Raises:
+        UnknownMember, InsufficientPoints, IdempotencyKeyReused: nothing was changed.
+    """
+    found = await pool.fetchrow(
+        _TAKE,
+        new_id(),
+        reward_id,
+        judged.version,
+        wanted.customer_id,
+        wanted.quantity,
+        wanted.points,
+        wanted.arithmetic,
+        list(wanted.codes),
+        [shown(code) for code in wanted.codes],
+        actor,
+        now,
+        key.name,
+        key.input_hash,
+        current_traceparent(),
+    )
+    if found["outcome"] == "changed":
+        return None
+    if found["redemption_id"] is None:
+        raise refusal(found["outcome"], found["balance"])
+    return found["redemption_id"], found["outcome"] == "replayed"
+
+
+async def taken(pool: asyncpg.Pool, redemption_id: UUID) -> asyncpg.Record:
+    """A redemption with its coupon codes."""
+    return await pool.fetchrow(_TAKEN, redemption_id)
+
+
+async def taken_before(pool: asyncpg.Pool, key: Key) -> UUID | None:
+    """The redemption that was made with this key; None when the key was not used.
+
+    Raises:
+        IdempotencyKeyReused: it was used for something else.
+    """
+    row = await pool.fetchrow(_TAKEN_BEFORE, key.name)
+    if row is None:
+        return None
+    if row["input_hash"] != key.input_hash:
+        raise refusal("key-reused", None)
+    redemption_id: UUID = row["id"]
+    return redemption_id
 
 
 async def locked(session: AsyncSession, reward_id: UUID) -> Reward:
@@ -50,16 +198,6 @@ async def locked_redemption(session: AsyncSession, redemption_id: UUID) -> Rewar
     if redemption is None:
         raise UnknownRedemption("Nothing was changed.")
     return redemption
-
-
-async def taken_by(session: AsyncSession, reward_id: UUID, customer: Family) -> int:
-    """How many pieces a customer has of a reward. Index: reward_redemptions_of_reward."""
-    query = select(func.coalesce(func.sum(RewardRedemption.quantity), 0)).where(
-        RewardRedemption.reward_id == reward_id,
-        col(RewardRedemption.customer_id).in_(customer.members),
-        col(RewardRedemption.cancelled_at).is_(None),
-    )
-    return int((await session.exec(query)).one())
 
 
 async def tier_of(session: AsyncSession, customer: Family) -> str | None:

@@ -229,8 +229,8 @@ async def test_only_a_coupon_of_a_customer_is_told_to_the_others(database: Datab
         spring = CouponCampaign(id=uuid4(), name="Spring", percent=10, **terms)
         session.add(spring)
         await session.flush()
-        (mine,) = await service.issue(session, spring, customer, now=now)
-        await service.issue(session, spring, None, now=now)
+        mine = await service.issue_one(session, spring, customer, now=now)
+        await service.issue_one(session, spring, None, now=now)
     (row,) = await ledger.pool.fetch("SELECT envelope FROM outbox WHERE type = 'coupon.issued'")
     told = decode(row["envelope"]).data
     assert isinstance(told, CouponIssued)

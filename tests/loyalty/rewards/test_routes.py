@@ -9,7 +9,7 @@ from uuid import uuid4
 import httpx
 
 from services.loyalty.app import create_app
-from services.loyalty.rewards import service
+from services.loyalty.rewards import service, store
 from services.loyalty.rewards.schemas import RewardRedemptionIn
 from services.loyalty.settings import LoyaltySettings
 from services.loyalty.tables import Reward
@@ -17,7 +17,7 @@ from shared.clock import utc_now
 from shared.contracts import decode
 from shared.contracts.loyalty import RewardRedeemed
 from shared.database import Database
-from tests.loyalty.points import Ledger
+from tests.loyalty.points import Ledger, key
 from tests.support.apps import client_of, running
 
 MUG_ROW: dict[str, Any] = {"kind": "goods", "name": "Mug", "points": 100}
@@ -93,15 +93,15 @@ async def test_a_reward_is_taken_and_given_back_once(client: httpx.AsyncClient, 
     await ledger.earn(member, 200)
     reward = await make(client, stock=2)
 
-    key = str(uuid4())
-    taken = await take(client, reward, member, quantity=2, key=key)
+    named = str(uuid4())
+    taken = await take(client, reward, member, quantity=2, key=named)
     assert taken.status_code == 201, taken.text
     assert (taken.json()["points"], await ledger.balance(member)) == (200, 150)
     assert await ledger.lots(member) == [0, 150]
-    again = await take(client, reward, member, quantity=2, key=key)
+    again = await take(client, reward, member, quantity=2, key=named)
     assert again.headers["Idempotency-Replayed"] == "true"
     assert again.json() == taken.json()
-    assert slug(await take(client, reward, member, quantity=1, key=key)) == "idempotency-key-reused"
+    assert slug(await take(client, reward, member, quantity=1, key=named)) == "idempotency-key-reused"
     assert await ledger.balance(member) == 150
     listed = (await client.get(f"/v1/loyalty/{member}/redemptions")).json()["items"]
     assert [item["id"] for item in listed] == [taken.json()["id"]]
@@ -122,12 +122,13 @@ async def test_taking_a_reward_tells_the_others(database: Database, ledger: Ledg
         reward = Reward(id=uuid4(), description="", tier_points={}, cost=0, starts_at=now, **MUG_ROW)
         session.add(reward)
         await session.flush()
-        wanted = RewardRedemptionIn(customer_id=member)
-        redemption = await service.redeem(session, reward.id, wanted, actor="test", now=now)
+    wanted = RewardRedemptionIn(customer_id=member)
+    taken, _ = await service.redeem(ledger.pool, reward.id, wanted, actor="test", now=now, key=key())
+    redemption = await store.taken(ledger.pool, taken)
     written = await ledger.pool.fetch("SELECT envelope FROM outbox WHERE type = 'reward.redeemed'")
     (told,) = [decode(row["envelope"]).data for row in written]
     assert isinstance(told, RewardRedeemed)
-    assert (told.customer_id, told.transfer_id) == (member, redemption.transfer_id)
+    assert (told.customer_id, told.transfer_id) == (member, redemption["transfer_id"])
     assert (told.reward, told.points) == ("Mug", 100)
 
 

@@ -13,7 +13,7 @@ TERMS = Terms(500, {"gold": 400}, left=3, limit_per_customer=2, starts_at=NOON, 
 
 @pytest.mark.parametrize(("tier", "points"), [(None, 500), ("silver", 500), ("gold", 400)])
 def test_a_tier_pays_its_own_price_where_it_has_one(tier: str | None, points: int) -> None:
-    assert price(TERMS, tier) == points
+    assert price(500, {"gold": 400}, tier) == points
 
 
 def test_the_window_is_open_from_its_first_moment_until_before_its_last() -> None:

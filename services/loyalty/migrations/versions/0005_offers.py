@@ -4,6 +4,7 @@ from pathlib import Path
 
 from alembic import op
 
+from services.loyalty.rewards.store import FUNCTION as TAKE_REWARD
 from shared.migrations import run_sql_file
 
 revision = "0005"
@@ -11,6 +12,10 @@ down_revision = "0004"
 branch_labels = None
 depends_on = None
 
+FUNCTIONS = (TAKE_REWARD,)
+
 
 def upgrade() -> None:
     run_sql_file(op, Path(__file__).with_name("0005_offers.sql"))
+    for function in FUNCTIONS:
+        run_sql_file(op, function)
