@@ -23,14 +23,15 @@ class Effort:
     members: int
     tpcb_scale: int
     starts: int
+    ledgers: tuple[int, ...]  # members of each
 
     @classmethod
     def full(cls) -> "Effort":
-        return cls(5, 5.0, 100_000, 2_000, 20_000, 20_000, 20, 3)
+        return cls(5, 5.0, 100_000, 2_000, 20_000, 20_000, 20, 3, (10_000, 100_000, 1_000_000))
 
     @classmethod
     def quick(cls) -> "Effort":
-        return cls(3, 0.6, 10_000, 300, 3_000, 2_000, 5, 1)
+        return cls(3, 0.6, 10_000, 300, 3_000, 2_000, 5, 1, (1_000, 5_000))
 
 
 @dataclass(frozen=True, slots=True)

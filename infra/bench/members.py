@@ -1,12 +1,16 @@
 """Members of the loyalty programme with points to spend, for the benchmarks of the ledger."""
 
-import json
+from datetime import UTC, datetime
+from decimal import Decimal
 from uuid import UUID
 
 import asyncpg
 
+from services.loyalty.ledger.store import Cause, Earning, post_earnings
+
 POINTS = 1_000_000_000
 BATCH = 500
+CAUSE = Cause("bench", "bench", datetime(2026, 1, 1, tzinfo=UTC))
 _HIGH = UUID("00000000-0000-7000-8000-000000000000").int
 # The same id in SQL, of a number :n.
 ID_IN_SQL = "('00000000-0000-7000-8000-' || lpad(to_hex({n}::int), 12, '0'))::uuid"
@@ -20,21 +24,11 @@ def member_id(number: int) -> UUID:
 async def enrol(loyalty: asyncpg.Pool, count: int) -> None:
     """Have this many members with POINTS each, by one earning; quick when they are there already."""
     for start in range(0, count, BATCH):
-        items = [
-            {
-                "owner": str(member_id(number)),
-                "points": POINTS,
-                "key": f"bench:{number}",
-                "reason": "bench",
-                "rule": None,
-                "arithmetic": None,
-                "occurred_at": "2026-01-01T00:00:00Z",
-                "expires_at": None,
-                "event_id": None,
-            }
+        together = [
+            Earning(member_id(number), POINTS, f"bench:{number}", CAUSE, None)
             for number in range(start, min(start + BATCH, count))
         ]
-        await loyalty.execute("SELECT post_earnings($1::jsonb, 'bench', 0)", json.dumps(items))
+        await post_earnings(loyalty, together, "bench", Decimal(0))
     await forget_events(loyalty)
     await loyalty.execute("VACUUM ANALYZE")
 

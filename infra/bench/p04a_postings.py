@@ -5,10 +5,10 @@ from infra.bench.benchmark import Benchmark, Effort, take_turns
 from infra.bench.figures import Figure, Reach, Wrong
 from infra.bench.stage import Stage
 
-_POST = """\
+POST = """\
 \\set number random(0, :members - 1)
 SELECT (post_transfer(
-    'redemption', 'member', {member}, 'issuer', '00000000-0000-0000-0000-000000000000', 1,
+    'redemption', {member}, 'member', 'issuer', 1,
     'bench', 'bench', now(), gen_random_uuid()::text, '\\x00'::bytea)).outcome;
 """
 
@@ -19,7 +19,7 @@ async def run(stage: Stage, effort: Effort) -> list[Figure]:
     await members.enrol(loyalty, effort.members)
     await pgbench.prepare_tpcb(stage, effort.tpcb_scale)
     file = stage.folder / "p4a.sql"
-    file.write_text(_POST.format(member=members.ID_IN_SQL.format(n=":number")), encoding="utf-8")
+    file.write_text(POST.format(member=members.ID_IN_SQL.format(n=":number")), encoding="utf-8")
 
     async def post() -> float:
         before = await members.redemptions(loyalty)

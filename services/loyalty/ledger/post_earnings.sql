@@ -25,22 +25,27 @@ END $$;
 -- or unmerged while it waited.
 CREATE OR REPLACE FUNCTION lock_members(p_owners uuid[]) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
-    some_merged boolean := false;
+    missing     uuid[];
+    some_merged boolean;
     now_merged  bigint;
     locked      uuid[] := p_owners;
 BEGIN
-    IF EXISTS (SELECT FROM accounts WHERE kind = 'member' AND owner = ANY (p_owners) AND merged_into IS NOT NULL) THEN
-        some_merged := true;
+    SELECT array_agg(wanted.owner ORDER BY wanted.owner) FILTER (WHERE a.id IS NULL),
+           coalesce(bool_or(a.merged_into IS NOT NULL), false)
+      INTO missing, some_merged
+      FROM (SELECT DISTINCT unnest(p_owners) AS owner) AS wanted
+      LEFT JOIN LATERAL (SELECT id, merged_into FROM accounts
+                          WHERE kind = 'member' AND owner = wanted.owner OFFSET 0) AS a ON true;
+    IF some_merged THEN
         locked := array(SELECT DISTINCT survivor FROM survivors(p_owners));
     END IF;
-    WITH opened AS (
-        INSERT INTO accounts (kind, owner, balance)
-        SELECT 'member', owner, 0 FROM (SELECT DISTINCT unnest(locked) AS owner) AS wanted
-         WHERE NOT EXISTS (SELECT FROM accounts AS a WHERE a.kind = 'member' AND a.owner = wanted.owner)
-         ORDER BY owner
-        ON CONFLICT DO NOTHING RETURNING owner
-    )
-    INSERT INTO section_marks (customer_id) SELECT owner FROM opened;
+    IF missing IS NOT NULL THEN
+        WITH opened AS (
+            INSERT INTO accounts (kind, owner, balance) SELECT 'member', unnest(missing), 0
+            ON CONFLICT DO NOTHING RETURNING owner
+        )
+        INSERT INTO section_marks (customer_id) SELECT owner FROM opened;
+    END IF;
     SELECT count(account.merged_into) INTO now_merged
       FROM (SELECT merged_into FROM accounts WHERE kind = 'member' AND owner = ANY (locked)
              ORDER BY owner FOR NO KEY UPDATE) AS account;
@@ -51,84 +56,99 @@ BEGIN
     RETURN some_merged;
 END $$;
 
--- Posts earnings in the order of their time. Each item: owner, points, key, reason, rule, arithmetic,
--- occurred_at, expires_at, event_id, and optionally kind (else 'earning') and pending_until. Returns the new keys,
--- each posted or too-many (the member's balance would not be a safe integer any more, and none of the member's
--- items was posted), with the event that tells it.
+-- Posts earnings in the order of their time, given by columns; of each column one value for each earning.
+-- pending_until: NULL for points that are available at once. Returns the new keys, each posted or too-many (the
+-- member's balance would not be a safe integer any more, and none of the member's earnings was posted).
 CREATE OR REPLACE FUNCTION post_earnings(
-    p_items jsonb, p_actor text, p_cost_per_point numeric, p_traceparent text DEFAULT NULL
-) RETURNS TABLE (posted_key text, outcome text, told uuid) LANGUAGE plpgsql AS $$
+    p_owners uuid[], p_kinds transfer_kind[], p_points bigint[], p_keys text[], p_reasons text[], p_rules text[],
+    p_arithmetics text[], p_occurred_at timestamptz[], p_expires_at timestamptz[], p_pending_until timestamptz[],
+    p_event_ids uuid[],
+    p_transfer_ids uuid[],  -- of the transfers, made by the caller,
+    p_told_ids uuid[],      -- and of the events that tell them
+    p_actor text, p_cost_per_point numeric, p_traceparent text DEFAULT NULL
+) RETURNS TABLE (posted_key text, outcome text) LANGUAGE plpgsql AS $$
 DECLARE
     issuer CONSTANT bigint := 1;
+    -- The same envelope as outbox_emit writes, around what differs. One call of it for each earning would take
+    -- longer than everything else here.
+    envelope_start CONSTANT text := '{"specversion":"1.0","id":"';
+    envelope_type  CONSTANT text := concat(
+        '","source":"/', coalesce(current_setting('c360.service', true), 'unknown'), '","type":"points.earned"',
+        ',"time":"', to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        '","datacontenttype":"application/json","dataschema":"/schemas/points.earned.v1.json"',
+        ',"traceparent":"' || coalesce(p_traceparent, nullif(current_setting('c360.traceparent', true), '')) || '"',
+        ',"subject":"');
 BEGIN
-    IF lock_members(array(SELECT (item ->> 'owner')::uuid FROM jsonb_array_elements(p_items) AS item)) THEN
-        SELECT jsonb_agg(item || jsonb_build_object('owner', s.survivor)) INTO p_items
-          FROM jsonb_array_elements(p_items) AS item
-          JOIN survivors(array(SELECT DISTINCT (i ->> 'owner')::uuid FROM jsonb_array_elements(p_items) AS i)) AS s
-            ON s.customer = (item ->> 'owner')::uuid;
+    IF lock_members(p_owners) THEN
+        p_owners := array(SELECT s.survivor FROM unnest(p_owners) WITH ORDINALITY AS item (owner, place)
+                            JOIN survivors(p_owners) AS s ON s.customer = item.owner ORDER BY item.place);
     END IF;
-    PERFORM open_account('pending', owner)
-       FROM (SELECT DISTINCT (item ->> 'owner')::uuid AS owner FROM jsonb_array_elements(p_items) AS item
-              WHERE item ->> 'pending_until' IS NOT NULL) AS waiting;
+    IF array_remove(p_pending_until, NULL) <> '{}' THEN
+        PERFORM open_account('pending', owner) FROM (
+            SELECT DISTINCT owner FROM unnest(p_owners, p_pending_until) AS item (owner, pending_until)
+             WHERE pending_until IS NOT NULL ORDER BY owner) AS waiting;
+    END IF;
 
     RETURN QUERY
     WITH wanted AS (
-        SELECT DISTINCT ON (item.key) item.*, sha256(convert_to(item::text, 'UTF8')) AS input_hash
-          FROM jsonb_to_recordset(p_items) AS item (
-              owner uuid, points bigint, key text, reason text, rule text, arithmetic text,
-              occurred_at timestamptz, expires_at timestamptz, event_id uuid, kind transfer_kind,
-              pending_until timestamptz)
+        SELECT DISTINCT ON (item.key) item.*
+          FROM unnest(p_owners, p_kinds, p_points, p_keys, p_reasons, p_rules, p_arithmetics, p_occurred_at,
+                      p_expires_at, p_pending_until, p_event_ids, p_transfer_ids, p_told_ids)
+               AS item (owner, kind, points, key, reason, rule, arithmetic, occurred_at, expires_at, pending_until,
+                        event_id, transfer_id, told_id)
          WHERE NOT EXISTS (SELECT FROM transfers AS t WHERE t.idempotency_key = item.key)
     ), numbered AS MATERIALIZED (
-        SELECT wanted.*, uuid7() AS transfer_id, member.id AS member_id, coalesce(waiting.id, member.id) AS account_id,
-               coalesce(wanted.kind, 'earning') AS posted_kind,
+        SELECT wanted.*, member.id AS member_id, coalesce(waiting.id, member.id) AS account_id,
                member.balance + coalesce(waiting.balance, 0) + sum(points) OVER (PARTITION BY member.id) AS total,
                member.balance + coalesce(sum(points) FILTER (WHERE waiting.id IS NULL) OVER earlier, 0) AS available,
                waiting.balance + sum(points) FILTER (WHERE waiting.id IS NOT NULL) OVER earlier AS pending
-          FROM wanted JOIN accounts AS member ON member.kind = 'member' AND member.owner = wanted.owner
-          LEFT JOIN accounts AS waiting
-            ON wanted.pending_until IS NOT NULL AND waiting.kind = 'pending' AND waiting.owner = wanted.owner
+          FROM wanted
+         -- OFFSET 0: one look into the index for each item. The planner, which cannot know how many items there
+         -- are, would otherwise compare each with every member.
+         CROSS JOIN LATERAL (SELECT a.id, a.balance FROM accounts AS a
+                              WHERE a.kind = 'member' AND a.owner = wanted.owner OFFSET 0) AS member
+          LEFT JOIN LATERAL (SELECT a.id, a.balance FROM accounts AS a
+                              WHERE wanted.pending_until IS NOT NULL AND a.kind = 'pending' AND a.owner = wanted.owner
+                             OFFSET 0) AS waiting ON true
         WINDOW earlier AS (PARTITION BY member.id ORDER BY occurred_at, key ROWS UNBOUNDED PRECEDING)
-    ), item AS (
-        SELECT * FROM numbered WHERE total <= 9007199254740991
+    ), item AS MATERIALIZED (
+        SELECT * FROM numbered WHERE total <= 9007199254740991 ORDER BY occurred_at, key
     ), new_transfers AS (
         INSERT INTO transfers (id, kind, points, reason, rule, arithmetic, actor, event_id, occurred_at,
                                idempotency_key, input_hash)
-        SELECT transfer_id, posted_kind, points, reason, rule, arithmetic, p_actor, event_id, occurred_at,
-               key, input_hash
+        SELECT transfer_id, kind, points, reason, rule, arithmetic, p_actor, event_id, occurred_at,
+               key, ''
           FROM item
     ), new_entries AS (
         INSERT INTO entries (transfer_id, account_id, points, balance)
-        SELECT transfer_id, account_id, points, balance FROM (
-            SELECT transfer_id, account_id, points, coalesce(pending, available) AS balance, occurred_at, key FROM item
-            UNION ALL SELECT transfer_id, issuer, -points, NULL, occurred_at, key FROM item
-        ) AS side ORDER BY occurred_at, key
+        SELECT transfer_id, side.account_id, side.points, side.balance
+          FROM item
+         CROSS JOIN LATERAL (VALUES (account_id, points, coalesce(pending, available)), (issuer, -points, NULL))
+               AS side (account_id, points, balance)
     ), new_lots AS (
         INSERT INTO lots (account_id, transfer_id, points, remaining, earned_at, expires_at, cost_per_point,
                           pending_until)
         SELECT account_id, transfer_id, points, points, occurred_at, coalesce(expires_at, 'infinity'),
                p_cost_per_point, pending_until
-          FROM item ORDER BY occurred_at, key
+          FROM item
     ), new_balances AS (
         UPDATE accounts AS a SET balance = a.balance + more.points, earned = a.earned + more.earned
-          FROM (SELECT id, sum(side.points)::bigint AS points, sum(side.earned)::bigint AS earned
-                  FROM (SELECT account_id AS id, points, 0 AS earned FROM item
-                        UNION ALL
-                        SELECT member_id, 0, points FROM item WHERE posted_kind = 'earning') AS side
-                 GROUP BY id) AS more
+          FROM (SELECT side.id, sum(side.points)::bigint AS points, sum(side.earned)::bigint AS earned
+                  FROM item CROSS JOIN LATERAL (VALUES
+                       (account_id, points, 0), (member_id, 0, CASE kind WHEN 'earning' THEN points ELSE 0 END)
+                       ) AS side (id, points, earned)
+                 GROUP BY side.id) AS more
          WHERE a.id = more.id
     ), new_marks AS (
         INSERT INTO section_marks (customer_id) SELECT DISTINCT owner FROM item
+    ), new_events AS (
+        INSERT INTO outbox (id, type, envelope)
+        SELECT told_id, 'points.earned',
+               concat(envelope_start, told_id, envelope_type, owner, '","data":{"customer_id":"', owner,
+                      '","transfer_id":"', transfer_id, '","points":', points, ',"balance":', available, ',"reason":',
+                      to_json(reason), ',"occurred_at":', to_json(occurred_at),
+                      ',"pending_until":' || to_json(pending_until), '}}')
+          FROM item
     )
-    SELECT numbered.key,
-           CASE WHEN numbered.total > 9007199254740991 THEN 'too-many' ELSE 'posted' END,
-           CASE WHEN numbered.total <= 9007199254740991 THEN outbox_emit('points.earned', numbered.owner,
-               jsonb_build_object(
-                   'customer_id', numbered.owner, 'transfer_id', numbered.transfer_id,
-                   'points', numbered.points,
-                   'balance', numbered.available,
-                   'reason', numbered.reason, 'occurred_at', numbered.occurred_at)
-               || CASE WHEN numbered.pending_until IS NULL THEN '{}'
-                       ELSE jsonb_build_object('pending_until', numbered.pending_until) END, p_traceparent) END
-      FROM numbered;
+    SELECT numbered.key, CASE WHEN numbered.total > 9007199254740991 THEN 'too-many' ELSE 'posted' END FROM numbered;
 END $$;

@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 import asyncpg
-import orjson
 
 from services.loyalty.ledger.refusals import refusal
+from shared.ids import new_id
 from shared.telemetry import current_traceparent
 
 _HERE = Path(__file__).parent
@@ -106,7 +106,11 @@ _REVERSE = """
         NULL, NULL, NULL, NULL, $10, $1, $2, $3, $4, $5, $6, $7, $8,
         p_reverses => $11, p_at_most => $12, p_traceparent => $9, p_pending_only => $13)
 """
-_POST_EARNINGS = "SELECT posted_key FROM post_earnings($1::jsonb, $2, $3, $4) WHERE outcome = 'too-many'"
+_POST_EARNINGS = """
+    SELECT posted_key
+      FROM post_earnings($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+     WHERE outcome = 'too-many'
+"""
 _HOLD = "SELECT outcome, transfer_id, points, balance FROM place_hold($1, $2, $3, $4, $5, $6, $7, $8, $9)"
 _CLOSE_HOLD = """
     SELECT outcome, transfer_id, points, balance FROM close_hold($10, $11, $1, $2, $3, $4, $5, $6, $7, $8, $9)
@@ -258,25 +262,28 @@ async def post_earnings(
 
     Returns the keys that were refused because the member's balance would become too large.
     """
-    items = [
-        {
-            "owner": earning.customer_id,
-            "points": earning.points,
-            "key": earning.key,
-            "reason": earning.cause.reason,
-            "rule": earning.cause.rule,
-            "arithmetic": earning.cause.arithmetic,
-            "occurred_at": earning.cause.occurred_at,
-            "expires_at": earning.expires_at,
-            "event_id": earning.cause.event_id,
-            "kind": earning.kind,
-            "pending_until": earning.pending_until,
-        }
+    if not earnings:
+        return []
+    columns = [
+        (
+            earning.customer_id,
+            earning.kind,
+            earning.points,
+            earning.key,
+            earning.cause.reason,
+            earning.cause.rule,
+            earning.cause.arithmetic,
+            earning.cause.occurred_at,
+            earning.expires_at,
+            earning.pending_until,
+            earning.cause.event_id,
+            new_id(),
+            new_id(),
+        )
         for earning in earnings
     ]
-    rows = await fetch(
-        connection, _POST_EARNINGS, orjson.dumps(items).decode(), actor, cost_per_point, current_traceparent()
-    )
+    more = (actor, cost_per_point, current_traceparent())
+    rows = await fetch(connection, _POST_EARNINGS, *zip(*columns, strict=True), *more)
     return [row["posted_key"] for row in rows]
 
 

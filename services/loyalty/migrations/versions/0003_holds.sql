@@ -83,3 +83,4 @@ CREATE TRIGGER never_removed BEFORE DELETE OR TRUNCATE ON merges
 DROP FUNCTION IF EXISTS post_transfer(transfer_kind, account_kind, uuid, account_kind, uuid, bigint, text, text,
     timestamptz, text, bytea, text, text, uuid, timestamptz, numeric, uuid, boolean, text);
 DROP FUNCTION lock_members(uuid[]);
+DROP FUNCTION IF EXISTS post_earnings(jsonb, text, numeric, text);
