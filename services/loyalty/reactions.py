@@ -10,11 +10,14 @@ from services.loyalty.challenges import store as challenges
 from services.loyalty.challenges.service import follow
 from services.loyalty.coupons import store as coupons
 from services.loyalty.earning import birthdays, service
+from services.loyalty.earning import store as deeds
 from services.loyalty.earning.deeds import of_event
 from services.loyalty.ledger import merging
 from services.loyalty.ledger.family import family_of
+from services.loyalty.referrals import store as referrals
 from services.loyalty.rewards import store as rewards
 from services.loyalty.settings import LoyaltySettings
+from services.loyalty.tiers import store as standings
 from shared.clock import utc_now
 from shared.contracts import Event
 from shared.contracts.feedback import SurveyAnswered, TicketLinked, TicketResolved
@@ -56,7 +59,7 @@ def make_reactions(settings: LoyaltySettings) -> Reactions:
         All together, because they lock the same accounts and all locks are taken in one order.
         """
         now = utc_now()
-        deeds = [deed for event in events for deed in of_event(event, now)]
+        done = [deed for event in events for deed in of_event(event, now)]
         refunds: list[tuple[Refund, UUID]] = []
         attributes: dict[UUID, dict[str, Any]] = {}
         for event in events:
@@ -71,7 +74,7 @@ def make_reactions(settings: LoyaltySettings) -> Reactions:
         connection = await raw(session)
         running = await challenges.enabled(connection)
         watched = frozenset(challenge.kind for challenge in running)
-        fresh = await service.count(connection, settings, deeds, refunds, watched)
+        fresh = await service.count(connection, settings, done, refunds, watched)
         await follow(session, settings, running, fresh)
         await birthdays.note(connection, attributes)
 
@@ -80,14 +83,14 @@ def make_reactions(settings: LoyaltySettings) -> Reactions:
         """All points move to the survivor; what is owed is set against them."""
         connection, merge = await raw(session), event.data
         await merging.merge(connection, merge.merge_id, merge.survivor_id, merge.merged_id, event.id)
-        await service.settle(connection, [merge.survivor_id, merge.merged_id])
+        await service.regroup(connection, settings, [merge.survivor_id, merge.merged_id])
 
     @reactions.on(CustomerUnmerged)
     async def on_unmerged(session: AsyncSession, event: Event[CustomerUnmerged]) -> None:
         """What is left of the points that the merged one brought goes back."""
         connection, merge = await raw(session), event.data
         await merging.unmerge(connection, merge.merge_id, merge.survivor_id, merge.merged_id, event.id)
-        await service.settle(connection, [merge.survivor_id, merge.merged_id])
+        await service.regroup(connection, settings, [merge.survivor_id, merge.merged_id])
 
     @reactions.on(CustomerErased)
     async def on_erased(session: AsyncSession, event: Event[CustomerErased]) -> None:
@@ -97,8 +100,13 @@ def make_reactions(settings: LoyaltySettings) -> Reactions:
             "redemptions": await rewards.forget(session, customer, pseudonym),
             "coupons": await coupons.forget(session, customer, pseudonym, utc_now()),
         }
+        connection = await raw(session)
+        counts["deeds"] = await deeds.forget(connection, customer.members, pseudonym)
+        await standings.forget(connection, customer.members)
+        counts["referrals"] = await referrals.forget(connection, customer.members)
+        counts["badges"] = await challenges.forget(connection, customer.members)
         # The accounts come last: they know who is one.
-        counts["accounts"] = await merging.forget(await raw(session), event.data.customer_id)
+        counts["accounts"] = await merging.forget(connection, event.data.customer_id)
         await emit(
             session, ErasureCompleted(erasure_id=event.data.erasure_id, service="loyalty", counts=counts)
         )

@@ -47,7 +47,8 @@ _COUNT = """
                  WHERE c.definition -> 'categories' ? (part ->> 1)))
            AND (d.kind <> 'purchase' OR d.amount > (
                 SELECT coalesce(sum(back.amount), 0) FROM refunds AS back
-                 WHERE back.customer_id = d.customer_id AND back.purchase_id = d.id))) AS done
+                 WHERE back.customer_id = coalesce(d.told_of, d.customer_id)
+                   AND back.purchase_id = d.id))) AS done
 """
 _KEEP = """
     INSERT INTO challenge_progress (customer_id, challenge_id, starts_at, done, met_at)
@@ -80,6 +81,18 @@ _PROGRESS = """
     SELECT starts_at, done, met_at, challenge_id FROM challenge_progress
      WHERE customer_id = $1 AND challenge_id = ANY ($2::text[])
      ORDER BY challenge_id, starts_at
+"""
+# Index: board_scores_pkey, for each board and period that there is.
+_FORGET = """
+    WITH progress AS (
+        DELETE FROM challenge_progress WHERE customer_id = ANY ($1::uuid[])
+    ), scores AS (
+        DELETE FROM board_scores AS s USING board_runs AS r
+         WHERE s.board = r.board AND s.period = r.period AND s.customer_id = ANY ($1::uuid[])
+    ), hidden AS (
+        DELETE FROM board_opt_outs WHERE customer_id = ANY ($1::uuid[])
+    )
+    DELETE FROM badges WHERE customer_id = ANY ($1::uuid[])
 """
 
 
@@ -205,3 +218,8 @@ async def progress_of(
 
 def _version(row: asyncpg.Record) -> Version:
     return Version(row["id"], row["version"], orjson.loads(row["definition"]), row["made_at"])
+
+
+async def forget(connection: asyncpg.Connection, customer_ids: Sequence[UUID]) -> int:
+    """Leave nothing of what these customers reached; returns how many badges went."""
+    return int((await connection.execute(_FORGET, list(customer_ids))).split()[-1])

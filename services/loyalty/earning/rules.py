@@ -64,7 +64,11 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Deed:
-    """Something a member did that may earn. `subject` is the kind of activity, survey or ticket."""
+    """Something a member did that may earn.
+
+    `subject` is the kind of activity, survey or ticket; `told_of` the customer it was told of, when that one
+    was merged into the member.
+    """
 
     id: UUID
     kind: Kind
@@ -78,6 +82,7 @@ class Deed:
     parts: tuple[Part, ...] = ()
     subject: str | None = None
     channel: str | None = None
+    told_of: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ Taking back stays within the member's balance; the rest is owed and taken from t
 So the end is the same whatever came first, the refund, its purchase, another purchase or the spending.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -110,50 +111,81 @@ async def count(
         return []
     await ledger.lock_members(connection, list(members))
     await store.keep_refunds(connection, refunds)
-    fresh = await store.unknown(connection, deeds)
+    family = await ledger.families(connection, members)
+    fresh = [_whose(deed, family) for deed in await store.unknown(connection, deeds)]
     present = await programme(connection, settings)
     counting = Counting(utc_now())
     purchases = [deed for deed in fresh if deed.kind == "purchase"]
-    returned = {refund.customer_id for refund, _ in refunds}
-    await _count_purchases(connection, present, counting, purchases, returned)
+    returned = {family[refund.customer_id] for refund, _ in refunds}
+    await _count_purchases(connection, present, counting, family, purchases, anew=returned)
     others = [deed for deed in fresh if deed.kind != "purchase"]
     await _count_others(connection, present, counting, others, watched)
+    await _keep(connection, settings, counting)
+    await settle(connection, members)
+    return fresh
+
+
+async def regroup(
+    connection: asyncpg.Connection, settings: LoyaltySettings, customer_ids: Iterable[UUID]
+) -> None:
+    """Count the purchases of customers who were merged or separated: as if each had always been one member.
+
+    To be called after the ledger has moved their points.
+    """
+    family = await ledger.families(connection, customer_ids)
+    await store.regroup(connection, family)
+    counting = Counting(utc_now())
+    present = await programme(connection, settings)
+    await _count_purchases(connection, present, counting, family, [], anew=set(family.values()))
+    await _keep(connection, settings, counting)
+    await settle(connection, customer_ids)
+
+
+async def _keep(connection: asyncpg.Connection, settings: LoyaltySettings, counting: Counting) -> None:
     await store.write(connection, counting.written)
     await _post(connection, settings, counting.earnings)
     await standings.save(connection, counting.moved)
-    await settle(connection, members)
-    return fresh
+
+
+def _whose(deed: Deed, family: Mapping[UUID, UUID]) -> Deed:
+    survivor = family[deed.customer_id]
+    if survivor == deed.customer_id:
+        return deed
+    return replace(deed, customer_id=store.own_id(survivor), told_of=deed.customer_id)
 
 
 async def _count_purchases(
     connection: asyncpg.Connection,
     present: Programme,
     counting: Counting,
+    family: Mapping[UUID, UUID],
     purchases: Sequence[Deed],
-    returned: set[UUID],
+    *,
+    anew: set[UUID],
 ) -> None:
     """Go on from where the members' last counts ended, or from the beginning where something came late."""
-    new: dict[UUID, list[Deed]] = {customer_id: [] for customer_id in returned}
+    new: dict[UUID, list[Deed]] = {customer_id: [] for customer_id in anew}
     for deed in purchases:
         new.setdefault(deed.customer_id, []).append(deed)
     known = await standings.load(connection, list(new))
-    back = await store.refunds_of(connection, list(new))
-    anew = {
-        customer_id: BEGINNING
+    back = await store.refunds_of(connection, family)
+    from_beginning = {
+        customer_id
         for customer_id, items in new.items()
-        if customer_id not in known
+        if customer_id in anew
+        or customer_id not in known
         or customer_id in back
         or min(map(place, items)) <= _last(known[customer_id])
     }
     past: dict[UUID, dict[UUID, Kept]] = {}
-    for kept in await store.history(connection, {(who, "purchase"): since for who, since in anew.items()}):
+    for kept in await store.history(connection, {(who, "purchase"): BEGINNING for who in from_beginning}):
         past.setdefault(kept.deed.customer_id, {})[kept.deed.id] = kept
     for customer_id, items in new.items():
         before = past.get(customer_id, {})
         every = [*items, *(kept.deed for kept in before.values())]
         if not every:
             continue  # a refund whose purchase is still to come
-        standing = None if customer_id in anew else known[customer_id]
+        standing = None if customer_id in from_beginning else known[customer_id]
         position = replay.start(present) if standing is None else _position(standing)
         since = position.standing.clock
         outcomes, changes = replay.replay(

@@ -19,21 +19,22 @@ _KNOWN = (
 )
 _WRITE = """
     INSERT INTO deeds (id, kind, customer_id, occurred_at, recorded_at, reason, event_id, amount, currency,
-                       parts, subject, channel, tier, qualifying, points, claimed, awards)
+                       parts, subject, channel, told_of, tier, qualifying, points, claimed, awards)
     SELECT id, kind, customer_id, occurred_at, recorded_at, reason, event_id, amount, currency, parts::jsonb,
-           subject, channel, tier, qualifying, points, claimed, awards::jsonb
+           subject, channel, told_of, tier, qualifying, points, claimed, awards::jsonb
       FROM unnest($1::uuid[], $2::deed_kind[], $3::uuid[], $4::timestamptz[], $5::timestamptz[], $6::text[],
-                  $7::uuid[], $8::bigint[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[],
-                  $14::bigint[], $15::bigint[], $16::bigint[], $17::text[])
+                  $7::uuid[], $8::bigint[], $9::text[], $10::text[], $11::text[], $12::text[], $13::uuid[],
+                  $14::text[], $15::bigint[], $16::bigint[], $17::bigint[], $18::text[])
            AS deed (id, kind, customer_id, occurred_at, recorded_at, reason, event_id, amount, currency,
-                    parts, subject, channel, tier, qualifying, points, claimed, awards)
+                    parts, subject, channel, told_of, tier, qualifying, points, claimed, awards)
     ON CONFLICT (id, kind) DO UPDATE SET (tier, qualifying, points, claimed, awards)
        = (excluded.tier, excluded.qualifying, excluded.points, excluded.claimed, excluded.awards)
 """
 # Index: deeds_of_member. $3: only what happened since, for each member.
 _HISTORY = """
     SELECT d.id, d.kind::text, d.customer_id, d.occurred_at, d.recorded_at, d.reason, d.event_id, d.amount,
-           d.currency, d.parts::text, d.subject, d.channel, d.tier, d.qualifying, d.awards::text
+           d.currency, d.parts::text, d.subject, d.channel, d.told_of, d.tier, d.qualifying,
+           d.awards::text
       FROM unnest($1::uuid[], $2::deed_kind[], $3::timestamptz[]) AS wanted (customer_id, kind, since)
       JOIN deeds AS d ON d.customer_id = wanted.customer_id AND d.kind = wanted.kind
                      AND d.occurred_at >= wanted.since
@@ -46,6 +47,29 @@ _KEEP_REFUNDS = """
 """
 # Index: refunds_of_customer.
 _REFUNDS = "SELECT * FROM refunds WHERE customer_id = ANY ($1::uuid[])"
+_REGROUP = """
+    UPDATE deeds AS d SET customer_id = m.survivor, told_of = m.customer
+      FROM unnest($1::uuid[], $2::uuid[]) AS m (customer, survivor)
+     WHERE d.customer_id = ANY ($1::uuid[]) AND coalesce(d.told_of, d.customer_id) = m.customer
+       AND d.customer_id <> m.survivor
+"""
+_FORGET_STANDINGS = """
+    WITH gone AS (
+        DELETE FROM standings AS s WHERE customer_id = ANY ($1::uuid[]) AND NOT EXISTS (
+            SELECT FROM deeds AS d WHERE d.customer_id = s.customer_id AND d.kind = 'purchase')
+        RETURNING customer_id
+    ), unmade AS (
+        DELETE FROM tier_changes USING gone WHERE tier_changes.customer_id = gone.customer_id
+    )
+    INSERT INTO section_marks (customer_id) SELECT customer_id FROM gone
+"""
+_FORGET_BIRTHDAYS = "DELETE FROM birthdays WHERE customer_id = ANY ($1::uuid[])"
+_FORGET_REFUNDS = "UPDATE refunds SET customer_id = $2 WHERE customer_id = ANY ($1::uuid[])"
+_FORGET_DEEDS = """
+    UPDATE deeds SET customer_id = $2, told_of = NULL, reason = kind::text,
+                     id = CASE kind WHEN 'sign-up' THEN uuid7() ELSE id END  -- else it is the customer's
+     WHERE customer_id = ANY ($1::uuid[])
+"""
 # Awards of these customers of which something came back or was too much, with the transfers that gave them,
 # the newest first. Indexes: refunds_of_customer, deeds_pkey, deeds_claimed, transfers_idempotency_key_key,
 # transfers_reversed_once.
@@ -175,16 +199,29 @@ async def keep_refunds(connection: asyncpg.Connection, refunds: Sequence[tuple[R
         await connection.execute(_KEEP_REFUNDS, *map(list, zip(*columns, strict=True)))
 
 
+async def regroup(connection: asyncpg.Connection, family: Mapping[UUID, UUID]) -> None:
+    """Have what was told of these customers be the survivors'."""
+    await connection.execute(_REGROUP, list(family), list(family.values()))
+    await connection.execute(_FORGET_STANDINGS, list(family))
+
+
+async def forget(connection: asyncpg.Connection, customer_ids: Sequence[UUID], pseudonym: UUID) -> int:
+    """Replace customers by a random id wherever they did something; returns how many deeds it were."""
+    await connection.execute(_FORGET_BIRTHDAYS, list(customer_ids))
+    await connection.execute(_FORGET_REFUNDS, list(customer_ids), pseudonym)
+    return int((await connection.execute(_FORGET_DEEDS, list(customer_ids), pseudonym)).split()[-1])
+
+
 async def refunds_of(
-    connection: asyncpg.Connection, customer_ids: Sequence[UUID]
+    connection: asyncpg.Connection, family: Mapping[UUID, UUID]
 ) -> dict[UUID, list[GivenBack]]:
-    """All refunds of these members, heard of before or after their purchases."""
+    """All refunds of these members, by the survivor, heard of before or after their purchases."""
     found: dict[UUID, list[GivenBack]] = {}
-    for row in await connection.fetch(_REFUNDS, list(customer_ids)):
+    for row in await connection.fetch(_REFUNDS, list(family)):
         refund = GivenBack(
             row["refund_id"], row["purchase_id"], row["amount"], row["purchase_amount"], row["occurred_at"]
         )
-        found.setdefault(row["customer_id"], []).append(refund)
+        found.setdefault(family[row["customer_id"]], []).append(refund)
     return found
 
 
@@ -243,6 +280,7 @@ def _row(written: Written) -> tuple[Any, ...]:
         orjson.dumps(parts).decode() if parts else None,
         deed.subject,
         deed.channel,
+        deed.told_of,
         outcome.tier.name if outcome.tier else None,
         outcome.qualifying,
         points_of(outcome),
@@ -272,6 +310,7 @@ def read_deed(row: asyncpg.Record) -> Deed:
         tuple(Part(*part) for part in parts),
         row["subject"],
         row["channel"],
+        own_id(row["told_of"]) if row["told_of"] else None,
     )
 
 

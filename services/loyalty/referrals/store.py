@@ -1,5 +1,6 @@
 """All SQL of referrals."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -57,6 +58,19 @@ _CLOSE = """
     UPDATE referrals SET (status, reason, purchase_id, completed_at, points)
          = (CASE WHEN $2::text IS NULL THEN 'completed' ELSE 'void' END, $2, $3, $4, $5)
      WHERE id = $1 AND status = 'joined' RETURNING id
+"""
+# Every place gets an id of its own, for customers are in these tables once.
+_FORGET = """
+    WITH codes AS (
+        UPDATE referral_codes SET customer_id = uuid7(), device = NULL WHERE customer_id = ANY ($1::uuid[])
+    )
+    UPDATE referrals
+       SET referrer_id = CASE WHEN referrer_id = ANY ($1::uuid[]) THEN uuid7() ELSE referrer_id END,
+           referee_id = CASE WHEN referee_id = ANY ($1::uuid[]) THEN uuid7() ELSE referee_id END,
+           device = CASE WHEN referee_id = ANY ($1::uuid[]) THEN NULL ELSE device END,
+           (status, reason) = ROW(CASE WHEN status = 'joined' THEN 'void' ELSE status END,
+                               CASE WHEN status = 'joined' THEN 'erased' ELSE reason END)
+     WHERE referrer_id = ANY ($1::uuid[]) OR referee_id = ANY ($1::uuid[])
 """
 _POINTS = "SELECT coalesce(sum(points), 0)::bigint FROM deeds WHERE id = $1 AND kind = 'referral'"
 
@@ -116,3 +130,8 @@ async def points(connection: asyncpg.Connection, referral_id: UUID) -> int:
     """What the referrer got."""
     found: int = await connection.fetchval(_POINTS, referral_id)
     return found
+
+
+async def forget(connection: asyncpg.Connection, customer_ids: Sequence[UUID]) -> int:
+    """Replace customers by random ids; an open referral comes to nothing. Returns how many it were."""
+    return int((await connection.execute(_FORGET, list(customer_ids))).split()[-1])

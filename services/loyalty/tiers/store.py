@@ -69,6 +69,12 @@ _HISTORY = """
 """
 
 
+_FORGET = """
+    WITH changes AS (DELETE FROM tier_changes WHERE customer_id = ANY ($1::uuid[]))
+    DELETE FROM standings WHERE customer_id = ANY ($1::uuid[])
+"""
+
+
 @dataclass(slots=True)
 class Kept:
     """A member's standing as of the last purchase that was counted, and what was shown of it last.
@@ -203,3 +209,8 @@ async def history(
     """A member's changes of tier before one of them, newest first."""
     rows: list[asyncpg.Record] = await connection.fetch(_HISTORY, customer_id, before, place, limit)
     return rows
+
+
+async def forget(connection: asyncpg.Connection, customer_ids: Sequence[UUID]) -> None:
+    """Leave nothing of where these customers stood."""
+    await connection.execute(_FORGET, list(customer_ids))

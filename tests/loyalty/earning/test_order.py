@@ -15,7 +15,7 @@ from services.loyalty.tiers import service as tiers
 from shared.contracts import EventData
 from shared.contracts.feedback import SurveyAnswered, TicketResolved
 from shared.contracts.handles import Activity
-from shared.contracts.profile import ActivityRecorded
+from shared.contracts.profile import ActivityRecorded, CustomerErased, CustomerMerged, CustomerUnmerged
 from shared.database import Database
 from shared.ids import new_id
 from shared.messaging.consumer import Consumer
@@ -247,3 +247,47 @@ async def test_a_birthday_is_given_once_a_year(
     february = datetime.fromisoformat("2027-02-28T08:00:00+00:00")
     assert await give(database, settings, february) == 1
     assert await ledger.balance(leap) == 600
+
+
+async def test_merged_customers_count_as_one_and_as_two_again(consumer: Consumer, ledger: Ledger) -> None:
+    one, two = uuid4(), uuid4()
+    first, second = purchase(one, 400_000), purchase(two, 300_000, at=MORNING + DAY)
+    await hear(consumer, bought(first, second))
+    apart = await ledger.balance(one), await ledger.balance(two)
+    assert apart == (300 + 900 + 4_000, 300 + 900 + 3_000)
+    merge = {"merge_id": new_id(), "survivor_id": one, "merged_id": two}
+    await hear(consumer, CustomerMerged(**merge))
+    # The second of two purchases is no first one any more; together they reach silver.
+    assert await ledger.balance(one) == 300 + 900 + 4_000 + 900 + 3_000
+    assert (
+        await ledger.pool.fetchval("SELECT tier_now FROM standings WHERE customer_id = $1", one) == "silver"
+    )
+    assert await ledger.pool.fetchval("SELECT count(*) FROM standings") == 1
+    await hear(consumer, bought(purchase(two, 100_000, at=MORNING + 2 * DAY)))
+    assert await ledger.balance(one) == 9_100 + 200 + 1_250
+    await hear(consumer, returned(refund(second, 300_000)))
+    await hear(consumer, CustomerUnmerged(**merge))
+    held = dict(await ledger.pool.fetch("SELECT customer_id, total FROM standings"))
+    assert held == {one: 400_000, two: 100_000}
+    await ledger.must_be_sound()
+
+
+async def test_an_erased_customer_is_named_nowhere(consumer: Consumer, ledger: Ledger) -> None:
+    member = uuid4()
+    new = registered(member).model_copy(update={"attributes": {"birthday": "1990-06-15"}})
+    item = purchase(member, 600_000)
+    await hear(consumer, new, bought(item), returned(refund(item, 50)))
+    await ledger.pool.execute("INSERT INTO referral_codes (code, customer_id) VALUES ('CODE', $1)", member)
+    await hear(consumer, CustomerErased(customer_id=member, erasure_id=new_id()))
+    tables = await ledger.pool.fetch(
+        """SELECT table_name AS name, column_name AS field FROM information_schema.columns
+           WHERE table_schema = 'public' AND data_type = 'uuid' AND table_name <> 'section_marks'"""
+    )
+    for table in tables:
+        found = await ledger.pool.fetchval(
+            f"SELECT count(*) FROM {table['name']} WHERE {table['field']} = $1",  # noqa: S608
+            member,
+        )
+        assert found == 0, tuple(table)
+    assert await ledger.count("dead_letters") == 0
+    await ledger.must_be_sound()

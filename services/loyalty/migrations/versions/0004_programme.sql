@@ -33,7 +33,8 @@ CREATE TYPE deed_kind AS ENUM (
 CREATE TABLE deeds (
     id          uuid NOT NULL,            -- the purchase's, activity's, answer's, ticket's, referral's, customer's
     kind        deed_kind NOT NULL,
-    customer_id uuid NOT NULL,
+    customer_id uuid NOT NULL,            -- whose it is now,
+    told_of     uuid,                     -- and whose it was told to be, when customers were merged since
     occurred_at timestamptz NOT NULL,
     recorded_at timestamptz NOT NULL,
     reason      text NOT NULL,
