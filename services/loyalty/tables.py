@@ -311,6 +311,8 @@ class CouponUse(Base, table=True):
     discount: int = Field(sa_column=_number())
     redeemed_at: datetime = Field(sa_column=_moment())
     released_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))
+    idempotency_key: str = Field(sa_column=Column(Text, nullable=False, unique=True))
+    input_hash: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
 
 
 class CouponIssue(Base, table=True):

@@ -25,13 +25,14 @@ from services.loyalty.coupons.schemas import (
     ValidOut,
 )
 from services.loyalty.ledger.family import family_of
+from services.loyalty.ledger.store import Key
 from services.loyalty.tables import Coupon, CouponCampaign, CouponIssue
 from shared.clock import utc_now
 from shared.ids import new_id
 from shared.problems import FieldError, Invalid
 from shared.web.dependencies import Pool, Session
 from shared.web.etag import IfMatch, require_version, set_etag, tag
-from shared.web.idempotency import IdempotencyKey, idempotent
+from shared.web.idempotency import IdempotencyKey, idempotent, input_hash, replayed
 from shared.web.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, encode_cursor
 from shared.web.security import Caller, scope
 
@@ -53,17 +54,17 @@ _EXPORTED: dict[str, Any] = {
 
 @router.post("/v1/coupons/{code}:validate")
 async def validate_coupon(
-    *, code: Typed, body: ValidateIn, session: Session, pool: Pool, request: Request, caller: Writer
+    code: Typed, body: ValidateIn, pool: Pool, request: Request, caller: Writer
 ) -> ValidOut:
     """What a coupon takes off a basket. 409 and 404 say why it does not hold; too many of them: 429."""
     async with service.guarded(pool, request.app.state.settings, caller, body.customer_id):
         read = service.read_code(code)
-        discount, campaign = await service.validate(session, read, body, now=utc_now())
+        discount, campaign = await service.validate(pool, read, body, now=utc_now())
     return ValidOut(
         code=codes.shown(read),
         discount=discount,
         currency=body.basket.currency,
-        campaign=CampaignOut.model_validate(campaign),
+        campaign=campaign,
     )
 
 
@@ -72,20 +73,18 @@ async def redeem_coupon(
     *,
     code: Typed,
     body: RedeemIn,
-    session: Session,
     pool: Pool,
     request: Request,
     caller: Writer,
     key: IdempotencyKey,
 ) -> Response:
-    """Use a coupon on a basket, checked and counted in one transaction."""
-
-    async def run() -> tuple[int, UseOut]:
-        use = await service.redeem(session, service.read_code(code), body, now=utc_now())
-        return 201, UseOut.model_validate(use)
-
+    """Use a coupon on a basket: judged, counted and kept together, once for each key."""
+    named = Key(f"{caller.id} {key}", input_hash(request.url.path, body))
     async with service.guarded(pool, request.app.state.settings, caller, body.customer_id):
-        return await idempotent(session, request, key, body, run)
+        use, again = await service.redeem(pool, service.read_code(code), body, now=utc_now(), key=named)
+    item = UseOut(**{**use, "released_at": None})  # a replay gives the first answer
+    response = Response(item.model_dump_json(), 201, media_type="application/json")
+    return replayed(response) if again else response
 
 
 @router.post("/v1/coupon-uses/{use_id}/release")

@@ -1,40 +1,42 @@
 """Trying, using and giving back coupons, and issuing them."""
 
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import fields
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import asyncpg
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.loyalty.coupons import codes, rules, store
+from services.loyalty.coupons import codes, rules, store, uses
 from services.loyalty.coupons.rules import (
     BasketUnfit,
     CouponExpired,
     CouponRefused,
     CouponUsed,
     Terms,
-    Uses,
 )
-from services.loyalty.coupons.schemas import BasketIn, RedeemIn, ValidateIn
+from services.loyalty.coupons.schemas import BasketIn, CampaignOut, RedeemIn, ValidateIn
 from services.loyalty.coupons.store import UnknownCoupon
-from services.loyalty.ledger.family import Family, family_of
+from services.loyalty.coupons.uses import Facts
+from services.loyalty.ledger.store import Key
 from services.loyalty.settings import LoyaltySettings
 from services.loyalty.tables import Coupon, CouponCampaign, CouponUse
 from shared.clock import utc_now
 from shared.contracts.loyalty import CouponIssued
 from shared.database import Database
-from shared.ids import new_id
 from shared.jobs import Job
 from shared.messaging.outbox import emit
-from shared.problems import Conflict, TooManyRequests
+from shared.problems import Conflict, TooManyRequests, Unavailable
 from shared.web.security import Caller
 
 BATCH = 5_000  # codes in one statement
 BATCHES = 20  # in one run of the job
 EVERY_S = 1.0
+LOOKS = 5  # at a coupon whose terms or uses change while it is judged
+_TERMS = {field.name for field in fields(Terms)}
 
 
 class AlreadyReleased(Conflict):
@@ -88,45 +90,47 @@ def read_code(text: str) -> str:
 
 
 async def validate(
-    session: AsyncSession, code: str, wanted: ValidateIn, *, now: datetime
-) -> tuple[int, CouponCampaign]:
+    pool: asyncpg.Pool, code: str, wanted: ValidateIn, *, now: datetime
+) -> tuple[int, CampaignOut]:
     """What the coupon would take off the basket; nothing is changed.
 
     Raises:
         UnknownCoupon, CouponRefused: it does not hold.
     """
-    customer = await family_of(session, wanted.customer_id)
-    coupon = await store.coupon(session, code)
     others = [read_code(other) for other in wanted.codes]
-    return await _check(session, coupon, customer, others, basket=wanted.basket, now=now)
+    facts = await uses.facts(pool, code, wanted.customer_id, codes=others)
+    return _judge(facts, wanted.basket, now), facts.campaign
 
 
-async def redeem(session: AsyncSession, code: str, wanted: RedeemIn, *, now: datetime) -> CouponUse:
-    """Use a coupon on a basket, in the session's transaction.
+async def redeem(
+    pool: asyncpg.Pool, code: str, wanted: RedeemIn, *, now: datetime, key: Key
+) -> tuple[asyncpg.Record, bool]:
+    """Use a coupon on a basket; returns the use, and whether it is a replay.
+
+    Judged by the rules without a lock, so that refusals wait for nobody, and then used by one statement,
+    which makes sure that it still is as it was judged.
 
     Raises:
-        UnknownCoupon, CouponRefused: nothing was changed.
+        UnknownCoupon, CouponRefused, IdempotencyKeyReused: nothing was changed.
     """
-    customer = await family_of(session, wanted.customer_id)
-    await store.lock_customer(session, customer)
-    coupon = await store.coupon(session, code, lock=True)
-    others = await store.codes_on(session, customer, wanted.reference)
-    discount, campaign = await _check(session, coupon, customer, others, basket=wanted.basket, now=now)
-    coupon.used += 1
-    use = CouponUse(
-        id=new_id(),
-        code=code,
-        campaign_id=campaign.id,
-        customer_id=wanted.customer_id,
-        reference=wanted.reference,
-        currency=wanted.basket.currency,
-        basket=wanted.basket.amount,
-        discount=discount,
-        redeemed_at=now,
-    )
-    session.add(use)
-    await session.flush()
-    return use
+    for _ in range(LOOKS):
+        try:
+            facts = await uses.facts(pool, code, wanted.customer_id, reference=wanted.reference)
+            discount = _judge(facts, wanted.basket, now)
+        except (CouponRefused, UnknownCoupon):
+            if (before := await uses.used_with(pool, key)) is not None:
+                return before, True
+            raise
+        done = await uses.use(pool, code, wanted, facts, discount, now=now, key=key)
+        if (use := await uses.used_with(pool, key)) is not None:
+            return use, not done
+    raise Unavailable("The coupon is being changed; try again.")
+
+
+def _judge(facts: Facts, basket: BasketIn, now: datetime) -> int:
+    terms = Terms(**{name: getattr(facts.campaign, name) for name in _TERMS})
+    rules.check(terms, facts.uses, currency=basket.currency, basket=basket.amount, now=now)
+    return rules.discount(terms, basket.amount)
 
 
 async def release(session: AsyncSession, use_id: UUID, *, now: datetime) -> CouponUse:
@@ -211,46 +215,3 @@ async def forget_refusals(database: Database) -> None:
 
 
 JOBS = (Job("coupon-issues", EVERY_S, work_on_issues), Job("coupon-refusals", 3600, forget_refusals))
-
-
-async def _check(
-    session: AsyncSession,
-    coupon: Coupon,
-    customer: Family,
-    others: Sequence[str],
-    *,
-    basket: BasketIn,
-    now: datetime,
-) -> tuple[int, CouponCampaign]:
-    if coupon.customer_id not in (None, *customer.members):
-        raise UnknownCoupon  # that it is somebody else's is nobody's business
-    campaign = await store.campaign(session, coupon.campaign_id)
-    known = await store.combinable(session, others)
-    if len(known) < len(set(others)):
-        raise UnknownCoupon("One of the other codes on the basket does not exist.")
-    uses = Uses(
-        of_code=coupon.used,
-        by_customer=await store.uses_by(session, customer, campaign.id),
-        code_is_on_basket=coupon.code in known,
-        others_combinable=[known[other] for other in known if other != coupon.code],
-        cancelled=coupon.cancelled_at is not None,
-    )
-    terms = terms_of(campaign)
-    rules.check(terms, uses, currency=basket.currency, basket=basket.amount, now=now)
-    return rules.discount(terms, basket.amount), campaign
-
-
-def terms_of(campaign: CouponCampaign) -> Terms:
-    """The terms of a campaign's coupons."""
-    return Terms(
-        percent=campaign.percent,
-        amount=campaign.amount,
-        currency=campaign.currency,
-        minimum_spend=campaign.minimum_spend,
-        most_off=campaign.most_off,
-        combinable=campaign.combinable,
-        uses_per_code=campaign.uses_per_code,
-        uses_per_customer=campaign.uses_per_customer,
-        starts_at=campaign.starts_at,
-        ends_at=campaign.ends_at,
-    )

@@ -1,8 +1,4 @@
-"""All SQL of coupons.
-
-Who redeems locks the customer (by an advisory lock, as a campaign's limit counts over many codes) and then
-the code; who releases locks the use and then the code.
-"""
+"""All SQL of campaigns, codes and their issues. Trying and using them is in uses.py."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -16,8 +12,6 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from services.loyalty.ledger.family import Family
 from services.loyalty.tables import Coupon, CouponCampaign, CouponIssue, CouponUse
 from shared.problems import NotFound
-
-_LOCK_CUSTOMER = text("SELECT pg_advisory_xact_lock(hashtextextended('coupons of ' || :customer, 360))")
 
 # One batch of an issue: codes and progress in one statement, so that a crash loses neither. A code that
 # exists already (1 in 10^18) is passed over and made up by the next batch.
@@ -89,11 +83,6 @@ async def campaigns(session: AsyncSession, *, after: UUID | None, limit: int) ->
     return list(await session.exec(query))
 
 
-async def lock_customer(session: AsyncSession, customer: Family) -> None:
-    """Have whoever else redeems for this customer wait until the transaction ends."""
-    await session.execute(_LOCK_CUSTOMER, {"customer": str(customer.survivor)})
-
-
 async def coupon(session: AsyncSession, code: str, *, lock: bool = False) -> Coupon:
     """A coupon; with `lock` nobody else uses it until the transaction ends.
 
@@ -107,40 +96,6 @@ async def coupon(session: AsyncSession, code: str, *, lock: bool = False) -> Cou
     if found is None:
         raise UnknownCoupon
     return found
-
-
-async def combinable(session: AsyncSession, codes: Sequence[str]) -> dict[str, bool]:
-    """Whether these codes go together with others; those that do not exist are left out."""
-    query = (
-        select(Coupon.code, CouponCampaign.combinable)
-        .join(CouponCampaign, col(Coupon.campaign_id) == col(CouponCampaign.id))
-        .where(col(Coupon.code).in_(codes))
-    )
-    return dict((await session.exec(query)).all()) if codes else {}
-
-
-async def codes_on(session: AsyncSession, customer: Family, reference: str) -> list[str]:
-    """The codes that are used on a customer's basket. Index: coupon_uses_of_customer."""
-    query = select(CouponUse.code).where(
-        col(CouponUse.customer_id).in_(customer.members),
-        CouponUse.reference == reference,
-        col(CouponUse.released_at).is_(None),
-    )
-    return list(await session.exec(query))
-
-
-async def uses_by(session: AsyncSession, customer: Family, campaign_id: UUID) -> int:
-    """How many codes of a campaign a customer has used. Index: coupon_uses_of_customer."""
-    query = (
-        select(func.count())
-        .select_from(CouponUse)
-        .where(
-            col(CouponUse.customer_id).in_(customer.members),
-            CouponUse.campaign_id == campaign_id,
-            col(CouponUse.released_at).is_(None),
-        )
-    )
-    return (await session.exec(query)).one()
 
 
 async def locked_use(session: AsyncSession, use_id: UUID) -> CouponUse:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from alembic import op
 
+from services.loyalty.coupons.uses import FUNCTION as USE_COUPON
 from services.loyalty.rewards.store import FUNCTION as TAKE_REWARD
 from shared.migrations import run_sql_file
 
@@ -12,7 +13,7 @@ down_revision = "0004"
 branch_labels = None
 depends_on = None
 
-FUNCTIONS = (TAKE_REWARD,)
+FUNCTIONS = (USE_COUPON, TAKE_REWARD)
 
 
 def upgrade() -> None:

@@ -61,7 +61,7 @@ CREATE TABLE coupon_issues (
 );
 CREATE INDEX coupon_issues_open ON coupon_issues (id) WHERE finished_at IS NULL;
 
--- A code; who redeems it locks the customer first and this row after it.
+-- A code. How it is used: services/loyalty/coupons/use.sql.
 CREATE TABLE coupons (
     code         text PRIMARY KEY,
     campaign_id  uuid NOT NULL REFERENCES coupon_campaigns,
@@ -84,7 +84,9 @@ CREATE TABLE coupon_uses (
     basket      bigint NOT NULL CHECK (basket > 0),
     discount    bigint NOT NULL CHECK (discount BETWEEN 0 AND basket),
     redeemed_at timestamptz NOT NULL,
-    released_at timestamptz
+    released_at timestamptz,
+    idempotency_key text NOT NULL UNIQUE,
+    input_hash      bytea NOT NULL
 );
 CREATE INDEX coupon_uses_of_customer ON coupon_uses (customer_id, campaign_id) WHERE released_at IS NULL;
 
