@@ -25,7 +25,9 @@ class ScoringSettings(ServiceSettings):
         365, ge=1, le=3650, description="How far ahead purchases and lifetime value look."
     )
     discount_rate: float = Field(0.10, ge=0, le=1, description="Per year, for the lifetime value.")
-    margin: float = Field(1.0, gt=0, le=1, description="The share of spend that counts as value.")
+    margin: float = Field(
+        1.0, gt=0, le=1, description="The share of spend that counts as value where costs are unknown."
+    )
 
     fit_minimum_customers: int = Field(50, ge=10, le=1_000_000, description="Fewer are too few for a model.")
     fit_timeout_s: float = Field(120.0, gt=0, le=3600)

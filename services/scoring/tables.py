@@ -37,6 +37,7 @@ class Purchase(Base, table=True):
     amount: int = Field(sa_column=_big())
     currency: str
     occurred_at: datetime = Field(sa_column=_moment())
+    cost: int | None = Field(sa_column=_big(nullable=True))
 
 
 class Refund(Base, table=True):
@@ -103,6 +104,7 @@ class CustomerFacts(Base, table=True):
     nps: int | None
     csat: int | None
     ces: int | None
+    repeat_gross: int | None = Field(sa_column=_big(nullable=True))
 
 
 class Model(Base, table=True):
@@ -131,6 +133,8 @@ class Model(Base, table=True):
     promotion: str
     replaced: UUID | None
     drift: dict[str, Any] | None = Field(sa_column=Column(JSONB))
+    refund_rate: float
+    cost_rate: float | None
     created_at: datetime = Field(sa_column=_moment())
 
 

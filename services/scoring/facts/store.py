@@ -18,8 +18,9 @@ from shared.contracts.handles import Purchase, Refund
 from shared.contracts.profile import CustomerRegistered
 
 _RECORD_PURCHASES = """
-    INSERT INTO purchases (id, customer_id, amount, currency, occurred_at)
-    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::timestamptz[]) AS told (id)
+    INSERT INTO purchases (id, customer_id, amount, currency, occurred_at, cost)
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::timestamptz[], $6::bigint[])
+        AS told (id)
     ORDER BY id ON CONFLICT DO NOTHING RETURNING customer_id
 """
 _RECORD_REFUNDS = """
@@ -66,16 +67,17 @@ _DERIVE = """
         last_on = d.last_on, currency = d.currency, spend = d.spend, currency_days = d.currency_days,
         repeat_days = d.repeat_days, repeat_spend = d.repeat_spend, other_spend = d.other_spend,
         later = d.later, next_on = d.next_on, tickets = d.tickets, open_tickets = d.open_tickets,
-        complaints = d.complaints, mood = d.mood, nps = d.nps, csat = d.csat, ces = d.ces
+        complaints = d.complaints, mood = d.mood, nps = d.nps, csat = d.csat, ces = d.ces,
+        repeat_gross = d.repeat_gross
     FROM derived_facts($1, $2) d
     WHERE f.customer_id = d.customer_id AND (
         f.purchases, f.refunds, f.days, f.first_on, f.last_on, f.currency, f.spend, f.currency_days,
         f.repeat_days, f.repeat_spend, f.other_spend, f.later, f.next_on, f.tickets, f.open_tickets,
-        f.complaints, f.mood, f.nps, f.csat, f.ces
+        f.complaints, f.mood, f.nps, f.csat, f.ces, f.repeat_gross
     ) IS DISTINCT FROM (
         d.purchases, d.refunds, d.days, d.first_on, d.last_on, d.currency, d.spend, d.currency_days,
         d.repeat_days, d.repeat_spend, d.other_spend, d.later, d.next_on, d.tickets, d.open_tickets,
-        d.complaints, d.mood, d.nps, d.csat, d.ces
+        d.complaints, d.mood, d.nps, d.csat, d.ces, d.repeat_gross
     )
     RETURNING f.customer_id
 """
@@ -94,7 +96,7 @@ _HISTORIES = """
     FROM customer_facts WHERE days > 0 AND last_on <= $1 GROUP BY 1, 2, 3 LIMIT $2
 """
 _SPENDING = """
-    SELECT repeat_days::float8, repeat_spend::float8 FROM customer_facts
+    SELECT repeat_days::float8, coalesce(repeat_gross, repeat_spend)::float8 FROM customer_facts
     WHERE currency = $1 AND repeat_days > 0
     ORDER BY customer_id LIMIT $2
 """
@@ -113,6 +115,7 @@ async def record_purchases(connection: asyncpg.Connection, purchases: Sequence[P
         [p.amount for p in purchases],
         [p.currency for p in purchases],
         [p.occurred_at for p in purchases],
+        [_cost(p) for p in purchases],
     )
     return {row["customer_id"] for row in rows}
 
@@ -221,7 +224,7 @@ async def read_histories(connection: asyncpg.Connection, observed: date, unit: U
 
 
 async def read_spending(connection: asyncpg.Connection, currency: str, limit: int) -> Spending:
-    """Repeat spending in minor units of customers who buy mainly in this currency."""
+    """Repeat spending before refunds, in minor units, of customers who buy mainly in this currency."""
     days, spend = await fetch_columns(connection, _SPENDING, currency, limit, count=2)
     return Spending(days, spend / days)
 
@@ -238,3 +241,9 @@ async def data_window(
     """The first and last day with a purchase, of all customers or those of one currency."""
     first, last = await connection.fetchrow(_WINDOW, currency)
     return (first, last) if first else None
+
+
+def _cost(purchase: Purchase) -> int | None:
+    """What a purchase cost the shop; None unless all of its lines say so."""
+    costs = [line.cost for line in purchase.lines if line.cost is not None]
+    return sum(costs) if costs and len(costs) == len(purchase.lines) else None

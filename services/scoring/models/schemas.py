@@ -26,7 +26,7 @@ class FitRequest(Schema):
 class PromoteRequest(Schema):
     """Which version should serve."""
 
-    version: int = Field(ge=1)
+    version: int = Field(ge=1, le=2**31 - 1)
 
 
 class RollbackRequest(Schema):
@@ -87,6 +87,10 @@ class ModelOut(BaseModel):
     window_to: date = Field(description="The observation date of the data.")
     data_hash: str | None = Field(description="Of the numbers it was fitted to: equal data, equal hash.")
     quality: QualityOut | None = Field(description="Null when the data were too few or too short.")
+    refund_rate: float = Field(description="Of models of spend: the share that customers give back.")
+    cost_rate: float | None = Field(
+        description="The share of what is left that it cost; null: unknown, the margin of the settings holds."
+    )
     promotion: str = Field(description="Why it serves or does not.")
     drift: DriftOut | None = Field(description="Null while nothing has come since.")
     created_at: datetime

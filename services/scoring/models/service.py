@@ -74,7 +74,10 @@ async def fit(
         fitted.serving_error,
         settings.promotion_tolerance,
     )
+    rates: tuple[float, float | None] = (0.0, None)
     async with database.pool.acquire() as connection, connection.transaction():
+        if data.currency is not None:
+            rates = await store.read_rates(connection, observed, data.currency)
         still = _incumbent(kind, data.currency, await store.served(connection))
         if (still and still.id) != (incumbent and incumbent.id):
             better, why = False, "not promoted: another model came to serve meanwhile"
@@ -88,6 +91,7 @@ async def fit(
             quality=quality,
             data_hash=await asyncio.to_thread(_hash, data.everything),
             promotion=why,
+            rates=rates,
             serve=better,
         )
         if better:

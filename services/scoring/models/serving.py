@@ -19,10 +19,20 @@ class PurchaseModel:
 
 @dataclass(frozen=True, slots=True)
 class SpendModel:
-    """The Gamma-Gamma that serves one currency, in its minor units."""
+    """The Gamma-Gamma that serves one currency, in its minor units.
+
+    Of the spend that it expects, `refund_rate` is given back, and `cost_rate` of the rest is what it cost;
+    None where that is not known.
+    """
 
     version: int
     params: GammaGamma
+    refund_rate: float = 0.0
+    cost_rate: float | None = None
+
+    def kept(self, margin: float) -> float:
+        """The share of spend that counts as value; `margin` stands in where costs are not known."""
+        return (1 - self.refund_rate) * (margin if self.cost_rate is None else 1 - self.cost_rate)
 
 
 @dataclass(frozen=True, slots=True)

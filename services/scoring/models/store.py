@@ -22,7 +22,8 @@ from services.scoring.models.serving import PurchaseModel, Serving, SpendModel
 from services.scoring.tables import Model
 
 _SERVING = """
-    SELECT id, kind, version, unit, currency, params::text AS params, window_to FROM models WHERE serving
+    SELECT id, kind, version, unit, currency, params::text AS params, window_to, refund_rate, cost_rate
+    FROM models WHERE serving
 """
 # One change at a time is written, so that versions have no gaps and one model serves.
 _LOCK = "SELECT pg_advisory_xact_lock(hashtext('scoring.models'))"
@@ -33,9 +34,10 @@ _RETIRE = """
 """
 _ADD = """
     INSERT INTO models (kind, version, unit, currency, params, standard_errors, log_likelihood, customers,
-                        window_from, window_to, covariance, data_hash, quality, promotion, serving)
+                        window_from, window_to, covariance, data_hash, quality, promotion, refund_rate,
+                        cost_rate, serving)
     SELECT $1, coalesce(max(version), 0) + 1, $2, $3, $4::text::jsonb, $5::text::jsonb, $6, $7, $8, $9,
-           $10::text::jsonb, $11, $12::text::jsonb, $13, false
+           $10::text::jsonb, $11, $12::text::jsonb, $13, $14, $15, false
     FROM models WHERE kind = $1
     RETURNING id, version
 """
@@ -60,14 +62,23 @@ _SPEND_HOLD_OUT = """
     ), repeated AS (
         SELECT customer_id,
                count(DISTINCT day) FILTER (WHERE day <= $1::date) AS days,
-               sum(net) FILTER (WHERE day <= $1::date) AS spend,
+               sum(gross) FILTER (WHERE day <= $1::date) AS spend,
                count(DISTINCT day) FILTER (WHERE day > $1::date) AS later_days,
-               sum(net) FILTER (WHERE day > $1::date) AS later_spend
+               sum(gross) FILTER (WHERE day > $1::date) AS later_spend
         FROM kept WHERE day > first_on AND currency = $4 GROUP BY 1
     )
     SELECT days::float8, (spend / days)::float8,
            CASE WHEN later_days > 0 THEN (later_spend / later_days)::float8 ELSE 'NaN'::float8 END
     FROM repeated WHERE days > 0 ORDER BY 1, 2, 3 LIMIT $3
+"""
+
+# Costs of fewer than half of what was spent say too little about the rest.
+_RATES = """
+    SELECT coalesce(sum(refunded) / nullif(sum(gross), 0), 0)::float8 AS refund_rate,
+           CASE WHEN sum(gross) FILTER (WHERE cost IS NOT NULL) >= sum(gross) / 2
+                THEN least(sum(cost) / nullif(sum(gross - refunded) FILTER (WHERE cost IS NOT NULL), 0), 1)
+           END::float8 AS cost_rate
+    FROM kept_purchases($1::date) WHERE currency = $2
 """
 
 
@@ -107,7 +118,9 @@ async def read_serving(connection: asyncpg.Connection) -> Serving:
     for row in await connection.fetch(_SERVING):
         params = orjson.loads(row["params"])
         if row["kind"] == "gamma_gamma":
-            spend[row["currency"]] = SpendModel(row["version"], GammaGamma(**params))
+            spend[row["currency"]] = SpendModel(
+                row["version"], GammaGamma(**params), row["refund_rate"], row["cost_rate"]
+            )
         else:
             model = purchases_by(row["kind"]).make(**params)
             purchases = PurchaseModel(row["version"], DAYS_PER_UNIT[row["unit"]], model, row["kind"])
@@ -125,9 +138,13 @@ async def add_version(
     quality: Mapping[str, Any] | None = None,
     data_hash: str | None = None,
     promotion: str = "serves",
+    rates: tuple[float, float | None] = (0.0, None),
     serve: bool = True,
 ) -> int:
-    """Keep a fit as the next version of its kind, and let it serve or not; returns the version."""
+    """Keep a fit as the next version of its kind, and let it serve or not; returns the version.
+
+    `rates` are a model of spend's refund rate and cost rate.
+    """
     await connection.execute(_LOCK)
     row = await connection.fetchrow(
         _ADD,
@@ -143,6 +160,7 @@ async def add_version(
         data_hash,
         None if quality is None else orjson.dumps(quality).decode(),
         promotion,
+        *rates,
     )
     if serve:
         before = await connection.fetchval(_RETIRE, kind, currency)
@@ -183,6 +201,17 @@ async def read_spend_hold_out(
 def kind_of(model: Model) -> ModelKind:
     """A stored model's kind; the table holds no others."""
     return KINDS[model.kind]
+
+
+async def read_rates(
+    connection: asyncpg.Connection, observed: date, currency: str
+) -> tuple[float, float | None]:
+    """The share of spend that was given back, and the share of the rest that it cost, None if unknown.
+
+    Purchases that were given back in full never happened, here as in the facts.
+    """
+    row = await connection.fetchrow(_RATES, observed, currency)
+    return row["refund_rate"], row["cost_rate"]
 
 
 async def write_drift(connection: asyncpg.Connection, model_id: UUID, drift: Drift) -> None:

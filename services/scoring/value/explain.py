@@ -9,6 +9,7 @@ from services.scoring.facts.histories import DAYS_PER_UNIT, Unit
 from services.scoring.models.catalogue import purchases_by
 from services.scoring.models.estimation import Estimate
 from services.scoring.models.gamma_gamma import GammaGamma
+from services.scoring.models.serving import SpendModel
 from services.scoring.models.store import kind_of
 from services.scoring.tables import CustomerFacts, CustomerScores, Model
 from services.scoring.value.lifetime import Terms
@@ -112,7 +113,8 @@ def _explain_value(
     facts: CustomerFacts, scores: CustomerScores, purchases: Model, model: Model, terms: Terms
 ) -> Explained:
     params = GammaGamma(**model.params)
-    repeats, spent = facts.repeat_days or 0, facts.repeat_spend or 0
+    margin = terms.margin if model.cost_rate is None else 1 - model.cost_rate
+    repeats, spent = facts.repeat_days or 0, _repeat_spend(facts)
     own = spent / repeats if repeats else None
     expected = float(params.expected_spend(repeats, own or 0.0)[0])
     basis = (
@@ -131,8 +133,8 @@ def _explain_value(
         words=(
             f"A purchase is expected to be worth {expected:.0f} minor units of {facts.currency} ({basis}). "
             f"With the expected purchases of the next {scores.horizon_days} days, discounted by "
-            f"{terms.discount_rate:.0%} a year, at a margin of {terms.margin:.0%}, that is {scores.clv}."
-            + uncertain
+            f"{terms.discount_rate:.0%} a year, less {model.refund_rate:.1%} refunds, at a margin of "
+            f"{margin:.0%}, that is {scores.clv}." + uncertain
         ),
         numbers={
             "expected_spend": round(expected, 2),
@@ -140,7 +142,8 @@ def _explain_value(
             "population_mean": round(params.population_mean, 2),
             "standard_error": None if error is None else round(error, 2),
             "discount_rate": terms.discount_rate,
-            "margin": terms.margin,
+            "margin": round(margin, 4),
+            "refund_rate": round(model.refund_rate, 4),
             "params": model.params,
             "model": f"{model.kind}/{model.version}",
             "window": [str(model.window_from), str(model.window_to)],
@@ -163,11 +166,17 @@ def _standard_error(
         np.array([(facts.last_on - facts.first_on).days / scale]),
         np.array([(scores.as_of - facts.first_on).days / scale]),
         np.array([float(repeats)]),
-        np.array([(facts.repeat_spend or 0) / max(repeats, 1)]),
+        np.array([_repeat_spend(facts) / max(repeats, 1)]),
     )
     fitted = Fitted(purchases_by(kind_of(purchases)).make, _estimate(purchases), _estimate(spend), scale)
     share = min((facts.currency_days or 0) / facts.days, 1.0)
-    return share * float(standard_errors(fitted, buyer, terms)[0])
+    kept = SpendModel(0, GammaGamma(**spend.params), spend.refund_rate, spend.cost_rate).kept(terms.margin)
+    return share * kept / terms.margin * float(standard_errors(fitted, buyer, terms)[0])
+
+
+def _repeat_spend(facts: CustomerFacts) -> int:
+    """Before refunds, once the facts know it."""
+    return (facts.repeat_spend if facts.repeat_gross is None else facts.repeat_gross) or 0
 
 
 def _estimate(model: Model) -> Estimate:

@@ -22,7 +22,10 @@ PURCHASES_DIGITS = 4
 
 @dataclass(frozen=True, slots=True)
 class FactColumns:
-    """Facts of n customers as columns of shape (n,). Times are days; money is minor units of `currency`."""
+    """Facts of n customers as columns of shape (n,). Times are days; money is minor units of `currency`.
+
+    `repeat_spend` is before refunds, as the models of spend are.
+    """
 
     customer_ids: list[UUID]
     days: Floats
@@ -167,8 +170,8 @@ def _value(
 ) -> tuple[Floats, NDArray[np.int64]]:
     """Lifetime value in minor units (NaN where not known), and the version of the spend model (0: none).
 
-    Margin × expected spend per purchase × discounted expected purchases, for the share of the customer's
-    purchase days that were in their main currency.
+    Expected spend per purchase, net of refunds and cost, × discounted expected purchases, for the share of
+    the customer's purchase days that were in their main currency.
     """
     value = np.full(discounted.size, np.nan)
     versions = np.zeros(discounted.size, dtype=np.int64)
@@ -182,7 +185,7 @@ def _value(
         spend = model.params.expected_spend(repeats, mean)
         # Days that saw two currencies count for both, so the share is capped.
         share = np.minimum(facts.currency_days[theirs] / facts.days[theirs], 1.0)
-        value[theirs] = terms.margin * spend * discounted[theirs] * share
+        value[theirs] = model.kept(terms.margin) * spend * discounted[theirs] * share
     return value, versions
 
 

@@ -18,7 +18,8 @@ _READ = """
            coalesce(last_on - first_on, 0) AS span, greatest($2::date - first_on, 0) AS age, currency,
            coalesce(spend, 0) AS spend, coalesce(currency_days, 0) AS currency_days,
            coalesce(repeat_days, 0) AS repeat_days,
-           coalesce(repeat_spend, 0) AS repeat_spend, other_spend IS NOT NULL AS mixed, later > 0 AS later
+           coalesce(repeat_gross, repeat_spend, 0) AS repeat_spend, other_spend IS NOT NULL AS mixed,
+           later > 0 AS later
     FROM customer_facts WHERE customer_id = ANY ($1) ORDER BY customer_id
 """
 # Scores that differ are written; who shows anything new is marked for the view; who has a new score is told
