@@ -65,5 +65,8 @@ class LoyaltySettings(ServiceSettings):
         20, ge=1, le=10**6, description="Coupons that do not hold, an hour; more are not looked at."
     )
     coupon_refusals_per_caller: int = Field(
-        500, ge=1, le=10**6, description="The same over all customers of one API key."
+        500,
+        ge=1,
+        le=10**6,
+        description="Coupons that do not exist, an hour, over all customers of an API key.",
     )

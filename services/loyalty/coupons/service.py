@@ -53,7 +53,9 @@ async def guarded(
 ) -> AsyncIterator[None]:
     """Around a try: counts it when it is refused, for the customer and the caller, and bounds both by hour.
 
-    A basket that does not fit is not counted: who fills one tries the same coupon again and again.
+    Only codes that do not exist count against the caller: when many customers of a shop come too late for one
+    code, nobody has guessed. A basket that does not fit is not counted at all: who fills one tries the same
+    coupon again and again.
 
     Raises:
         TooManyAttempts: one of them was refused too often; the coupon is not looked at.
@@ -72,7 +74,10 @@ async def guarded(
         yield
     except BasketUnfit:
         raise
-    except (CouponRefused, UnknownCoupon):
+    except CouponRefused:
+        await store.count_refusal(pool, [store.customer_subject(customer_id)], hour)
+        raise
+    except UnknownCoupon:
         await store.count_refusal(pool, list(limits), hour)
         raise
 
