@@ -68,5 +68,5 @@ class LoyaltySettings(ServiceSettings):
         500,
         ge=1,
         le=10**6,
-        description="Coupons that do not exist, an hour, over all customers of an API key.",
+        description="Codes that do not exist, an hour, over all customers of a key.",
     )
