@@ -154,6 +154,7 @@ async def test_the_member_is_shown_with_everything(client: httpx.AsyncClient) ->
     await post(client, f"/v1/loyalty/{member}/redemptions", {"points": 50, "reason": "voucher"})
     shown = (await client.get(f"/v1/loyalty/{member}")).json()
     recent = shown.pop("recent")
+    assert shown.pop("tier")["next"] == {"name": "silver", "missing": 500_000}
     assert shown == {
         "balance": 370,
         "pending": 0,

@@ -78,7 +78,7 @@ async def test_progress_is_visible_and_challenges_change_by_version(
     client: httpx.AsyncClient, consumer: Consumer
 ) -> None:
     answer = {"name": "Say it", "kind": "survey", "subjects": ["nps"], "starts_at": "2020-01-01T00:00:00Z"}
-    made = await client.post("/v1/challenges", json=answer, headers={"Idempotency-Key": "k"})
+    made = await client.post("/v1/challenges", json=answer, headers={"Idempotency-Key": "a challenge"})
     assert made.status_code == 201
     assert (await client.post("/v1/challenges", json=THRICE)).status_code == 201
     assert is_problem(await client.post("/v1/challenges", json=THRICE), 409, "challenge-exists")

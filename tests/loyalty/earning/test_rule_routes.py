@@ -28,9 +28,9 @@ DOUBLE: dict[str, Any] = {
 
 
 async def test_a_rule_is_made_read_changed_and_ended(client: httpx.AsyncClient) -> None:
-    made = await client.post("/v1/earning-rules", json=DOUBLE, headers={"Idempotency-Key": "k"})
+    made = await client.post("/v1/earning-rules", json=DOUBLE, headers={"Idempotency-Key": "a rule"})
     assert (made.status_code, made.headers["ETag"], made.json()["version"]) == (201, '"v1"', 1)
-    again = await client.post("/v1/earning-rules", json=DOUBLE, headers={"Idempotency-Key": "k"})
+    again = await client.post("/v1/earning-rules", json=DOUBLE, headers={"Idempotency-Key": "a rule"})
     assert (again.json(), again.headers["Idempotency-Replayed"]) == (made.json(), "true")
     assert is_problem(await client.post("/v1/earning-rules", json=DOUBLE), 409, "earning-rule-exists")
     path = "/v1/earning-rules/double-kitchen"

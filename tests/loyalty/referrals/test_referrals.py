@@ -81,9 +81,9 @@ async def test_both_get_something_once_the_return_period_is_over(
     member, friend, other = uuid4(), uuid4(), uuid4()
     code = await a_code(client, consumer, member)
     assert await a_code(client, consumer, member) == code
-    joined = await join(client, code, friend, key="k")
+    joined = await join(client, code, friend, key="a friend")
     assert (joined.status_code, joined.json()["status"]) == (201, "joined")
-    assert (await join(client, code, friend, key="k")).json() == joined.json()
+    assert (await join(client, code, friend, key="a friend")).json() == joined.json()
     assert (await join(client, code, other)).status_code == 201
     now = utc_now()
     first, gone = purchase(friend, 12_900, at=now + DAY), purchase(other, 5_000, at=now + DAY)
