@@ -20,6 +20,7 @@ from services.scoring.models.estimation import Estimate, LogLikelihood, maximise
 from services.scoring.models.purchasing import MINIMUM_CUSTOMERS, SHAPES, check, columns
 
 MAXIMUM_OCCASIONS = 10_000
+MAXIMUM_TERMS = 20_000_000  # of all likelihoods together: about 1 GB of working memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +156,8 @@ class _Terms:
         if (x > last).any():
             raise ValueError("a customer cannot buy more often than there were occasions")
         lengths = (since - last).astype(np.int64) + 1
+        if lengths.sum() > MAXIMUM_TERMS:
+            raise ValueError("too many occasions of too many customers; take a longer unit of time")
         ends = np.cumsum(lengths) - 1
         starts = ends - lengths + 1
         until = np.repeat(last - starts, lengths) + np.arange(lengths.sum())
