@@ -34,7 +34,7 @@ from shared.web.security import Caller
 
 BATCH = 5_000  # codes in one statement
 BATCHES = 20  # in one run of the job
-EVERY_S = 1.0
+EVERY_S = 1.0  # how soon a bulk issue begins
 LOOKS = 5  # at a coupon whose terms or uses change while it is judged
 _TERMS = {field.name for field in fields(Terms)}
 
@@ -219,4 +219,4 @@ async def forget_refusals(database: Database) -> None:
     await store.forget_refusals(database.pool, utc_now())
 
 
-JOBS = (Job("coupon-issues", EVERY_S, work_on_issues), Job("coupon-refusals", 3600, forget_refusals))
+JOBS = (Job("make coupon codes", EVERY_S, work_on_issues), Job("forget refusals", 3600, forget_refusals))

@@ -25,7 +25,6 @@ _BATCH = """
        SET issued = issued + counted.codes,
            finished_at = CASE WHEN issued + counted.codes = wanted THEN clock_timestamp() END
       FROM counted WHERE id = $1
-    RETURNING wanted - issued AS missing
 """
 # Index: coupon_issues_open.
 _OPEN = (
@@ -151,10 +150,9 @@ async def open_issue(pool: asyncpg.Pool) -> tuple[UUID, int] | None:
     return (row["id"], row["missing"]) if row else None
 
 
-async def write_batch(pool: asyncpg.Pool, issue_id: UUID, codes: Sequence[str]) -> int:
-    """Write codes of an issue and count them; returns how many it misses still."""
-    missing: int = await pool.fetchval(_BATCH, issue_id, list(codes))
-    return missing
+async def write_batch(pool: asyncpg.Pool, issue_id: UUID, codes: Sequence[str]) -> None:
+    """Write codes of an issue, and count them."""
+    await pool.execute(_BATCH, issue_id, list(codes))
 
 
 async def codes_of(pool: asyncpg.Pool, issue_id: UUID, after: str, limit: int) -> list[str]:

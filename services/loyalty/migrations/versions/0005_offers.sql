@@ -98,8 +98,8 @@ CREATE TABLE coupon_refusals (
     PRIMARY KEY (subject, hour)
 );
 
--- The catalogue. `taken` counts the pieces that are redeemed and not given back; who redeems locks this row
--- first and the member's account after it, so that stock and limits are never passed by two at once.
+-- The catalogue. `taken` counts the pieces that are redeemed and not given back; how one is taken:
+-- services/loyalty/rewards/take.sql.
 CREATE TABLE rewards (
     id                 uuid PRIMARY KEY,
     kind               text NOT NULL,
