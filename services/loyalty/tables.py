@@ -1,4 +1,4 @@
-"""Loyalty's data at a glance. The DDL, with its checks, triggers and the reasons, is in migrations/."""
+"""Loyalty's data at a glance, beside programme_tables.py. The DDL, with its reasons, is in migrations/."""
 
 from datetime import date, datetime
 from decimal import Decimal
@@ -205,9 +205,20 @@ class LoyaltyPartner(Base, table=True):
     units_per_point: Decimal = Field(sa_column=_rate())
     issued_price: Decimal = Field(sa_column=_rate())
     accepted_price: Decimal = Field(sa_column=_rate())
+    monthly_limit: int | None = Field(default=None, sa_column=_number(nullable=True))
     active: bool = True
     version: int = Field(default=1, sa_column=_number())
     created_at: datetime = Field(sa_column=_moment())
+
+
+class PartnerMonth(Base, table=True):
+    """What a partner has issued in a month, reversed or not."""
+
+    __tablename__ = "partner_months"
+
+    partner_id: UUID = Field(primary_key=True, foreign_key="loyalty_partners.id")
+    month: date = Field(primary_key=True)
+    issued: int = Field(sa_column=_number())
 
 
 class PartnerExchange(Base, table=True):
@@ -313,6 +324,16 @@ class CouponUse(Base, table=True):
     released_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))
     idempotency_key: str = Field(sa_column=Column(Text, nullable=False, unique=True))
     input_hash: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
+class CouponRefusal(Base, table=True):
+    """How often a customer or a caller was refused in an hour."""
+
+    __tablename__ = "coupon_refusals"
+
+    subject: str = Field(sa_column=Column(Text, primary_key=True))
+    hour: datetime = Field(sa_column=Column(DateTime(timezone=True), primary_key=True))
+    refused: int = Field(sa_column=_number())
 
 
 class CouponIssue(Base, table=True):

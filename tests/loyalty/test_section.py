@@ -7,7 +7,7 @@ import orjson
 from sqlalchemy import inspect
 from sqlalchemy.engine import Connection
 
-from services.loyalty import section
+from services.loyalty import programme_tables, section
 from services.loyalty.tables import Base
 from shared.database import Database
 from tests.loyalty.points import MORNING, Ledger
@@ -54,6 +54,7 @@ async def test_the_tables_are_what_tables_py_says(database: Database) -> None:
         connection = await session.connection()
         there = await connection.run_sync(columns)
         dialect = connection.dialect
+    assert programme_tables.Deed.metadata is Base.metadata
     for name, table in Base.metadata.tables.items():
         said = {
             (column.name, column.type.compile(dialect), bool(column.nullable)) for column in table.columns
