@@ -33,6 +33,9 @@ class PartnerIn(Schema):
     units_per_point: Rate = Field(description="Its units for one point, when it accepts.")
     issued_price: Rate = Field(description="Minor units that it pays us for a point that it issued.")
     accepted_price: Rate = Field(description="Minor units that we pay it for a point that it accepted.")
+    monthly_limit: Whole | None = Field(
+        None, description="The most points that it may issue in a month, UTC."
+    )
     active: bool = True
 
 
@@ -49,6 +52,7 @@ class PartnerOut(BaseModel):
     units_per_point: Plain
     issued_price: Plain
     accepted_price: Plain
+    monthly_limit: int | None
     active: bool
     version: int
     created_at: datetime

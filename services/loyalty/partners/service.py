@@ -25,6 +25,10 @@ class PartnerInactive(Conflict):
     slug, title = "partner-inactive", "This partner takes no part at present"
 
 
+class PartnerLimitReached(Conflict):
+    slug, title = "partner-limit-reached", "The partner may not issue so many points in this month"
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """Both sides of an exchange."""
@@ -61,11 +65,17 @@ async def issue(
     """Give a member points for the partner's units; the partner owes them from now on.
 
     Raises:
-        PartnerInactive, Invalid (worth less than one point), TooManyPoints: nothing was changed.
+        PartnerInactive, Invalid (worth less than one point), PartnerLimitReached, TooManyPoints: nothing was
+            changed.
     """
     _require_active(partner)
     exchanged = rules.exchange(wanted.units, partner.points_per_unit, given=partner.unit, taken="points")
     _worth_something(exchanged, "/units")
+    month = now.date().replace(day=1)
+    issued = await store.count_issued(session, partner.id, month, exchanged.amount)
+    if partner.monthly_limit is not None and issued > partner.monthly_limit:
+        left = partner.monthly_limit - (issued - exchanged.amount)
+        raise PartnerLimitReached(f"{max(0, left)} points are left this month.", limit=partner.monthly_limit)
     connection = await raw(session)
     posted = await ledger.earn(
         connection,

@@ -1,11 +1,12 @@
 """All SQL of the coalition's partners."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
 
 import asyncpg
+from sqlalchemy import text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -35,6 +36,13 @@ _CLEARING = """
            coalesce(sum(points * price) FILTER (WHERE within AND NOT issued), 0) AS accepted_worth
       FROM (SELECT *, posted_at >= $2 AS within FROM entry) AS entry
 """
+
+
+_COUNT = text("""
+    INSERT INTO partner_months AS m (partner_id, month, issued) VALUES (:partner, :month, :points)
+    ON CONFLICT (partner_id, month) DO UPDATE SET issued = m.issued + excluded.issued
+    RETURNING issued
+""")
 
 
 class UnknownPartner(NotFound):
@@ -81,6 +89,12 @@ async def partners(session: AsyncSession, *, after: UUID | None, limit: int) -> 
 async def named(session: AsyncSession, name: str) -> LoyaltyPartner | None:
     """The partner with this name."""
     return (await session.exec(select(LoyaltyPartner).where(LoyaltyPartner.name == name))).one_or_none()
+
+
+async def count_issued(session: AsyncSession, partner_id: UUID, month: date, points: int) -> int:
+    """Count points that a partner issues; returns all of the month. Others wait for it until the commit."""
+    counted = {"partner": partner_id, "month": month, "points": points}
+    return int((await session.execute(_COUNT, counted)).scalar_one())
 
 
 async def exchange(session: AsyncSession, partner_id: UUID, transfer_id: UUID) -> PartnerExchange:

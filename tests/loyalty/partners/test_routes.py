@@ -121,11 +121,18 @@ async def test_each_refusal_of_a_partner(settings: LoyaltySettings, ledger: Ledg
             answer = await post(client, "/v1/loyalty-partners", RATES | {"name": "n"} | wrong)
             assert answer.json()["errors"][0]["pointer"] == f"/{next(iter(wrong))}"
 
+        body = RATES | {"name": made["name"], "callers": [airline], "monthly_limit": 80}
+        assert (await client.put(path, json=body, headers={"If-Match": '"v1"'})).status_code == 200
+        crowd = [post(itself, f"{path}/issues", give | {"units": 25}) for _ in range(10)]  # of 20 points
+        answers = await asyncio.gather(*crowd)
+        assert Counter(answer.status_code for answer in answers) == {201: 4, 409: 6}
+        assert {slug(answer) for answer in answers if answer.status_code == 409} == {"partner-limit-reached"}
+
         body = RATES | {"name": made["name"], "callers": [airline], "active": False}
         assert slug(await client.put(path, json=body, headers={"If-Match": '"v7"'})) == "stale"
-        assert (await client.put(path, json=body, headers={"If-Match": '"v1"'})).json()["version"] == 2
-        assert (await client.get(path)).headers["ETag"] == '"v2"'
+        assert (await client.put(path, json=body, headers={"If-Match": '"v2"'})).json()["version"] == 3
+        assert (await client.get(path)).headers["ETag"] == '"v3"'
         assert slug(await post(itself, f"{path}/issues", give)) == "partner-inactive"
         assert slug(await post(itself, f"{path}/acceptances", take)) == "partner-inactive"
-        assert await ledger.balance(UUID(member)) == 5
-        assert await on_account(ledger, made["id"]) == 5
+        assert await ledger.balance(UUID(member)) == 5 + 80
+        assert await on_account(ledger, made["id"]) == 5 - 80

@@ -12,9 +12,18 @@ CREATE TABLE loyalty_partners (
     units_per_point   numeric(18, 6) NOT NULL CHECK (units_per_point >= 0),  -- when it accepts
     issued_price      numeric(18, 6) NOT NULL CHECK (issued_price >= 0),     -- minor units it pays for a point
     accepted_price    numeric(18, 6) NOT NULL CHECK (accepted_price >= 0),   -- minor units it is paid for one
+    monthly_limit     bigint CHECK (monthly_limit > 0),  -- the most points that it may issue; null: no end
     active            boolean NOT NULL DEFAULT true,
     version           bigint NOT NULL DEFAULT 1,
     created_at        timestamptz NOT NULL DEFAULT now()
+);
+
+-- What a partner has issued in a month (UTC), reversed or not: what its limit is held against.
+CREATE TABLE partner_months (
+    partner_id uuid NOT NULL REFERENCES loyalty_partners,
+    month      date NOT NULL,
+    issued     bigint NOT NULL,
+    PRIMARY KEY (partner_id, month)
 );
 
 -- The partner's side of a transfer: its own units, and the rate and price of that moment. A reversal is cleared
