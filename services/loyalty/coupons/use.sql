@@ -39,7 +39,7 @@ BEGIN
        OR p_others <> array(
               SELECT u.code FROM coupon_uses AS u
                WHERE u.customer_id = ANY (everyone) AND u.reference = p_reference AND u.released_at IS NULL
-               ORDER BY u.code) THEN
+               ORDER BY u.code COLLATE "C") THEN
         RETURN 'changed';
     END IF;
     INSERT INTO coupon_uses (id, code, campaign_id, customer_id, reference, currency, basket, discount,

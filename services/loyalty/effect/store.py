@@ -49,7 +49,7 @@ _HAD: dict[Kind, str] = {
 _OTHERS = """
     SELECT customer_id FROM (SELECT DISTINCT customer_id FROM deeds
                               WHERE kind = 'purchase' AND occurred_at >= $1 AND occurred_at < $2) AS buyer
-     WHERE customer_id <> ALL ($3::uuid[])
+     WHERE NOT EXISTS (SELECT FROM unnest($3::uuid[]) AS had (id) WHERE had.id = buyer.customer_id)
      ORDER BY hashtextextended(customer_id::text, 360), customer_id LIMIT $4
 """
 # Index: deeds_of_member.
@@ -112,17 +112,18 @@ async def read(pool: asyncpg.Pool, asked: Question, *, currency: str, cost_per_p
         pool.acquire() as connection,
         connection.transaction(isolation="repeatable_read", readonly=True),
     ):
-        had = await connection.fetch(_HAD[asked.kind], asked.id, asked.start, asked.end, cost_per_point)
-        inside = sorted(
-            (r for r in had if asked.start <= r["at"] < asked.end), key=lambda r: r["customer_id"]
-        )
-        chosen = {row["customer_id"]: row["at"] for row in inside[:: _step(len(inside))]}
-        others = await connection.fetch(
-            _OTHERS, first, asked.end, [row["customer_id"] for row in had if row["at"] < last], WITHOUT
-        )
-        members = [*chosen, *(row["customer_id"] for row in others)]
-        bought = await connection.fetch(_PURCHASES, members, first, last, currency, PURCHASES + 1)
-        tiers = await connection.fetch(_TIERS, members)
+        try:
+            had = await connection.fetch(_HAD[asked.kind], asked.id, asked.start, asked.end, cost_per_point)
+            inside = [row for row in had if asked.start <= row["at"] < asked.end]
+            inside.sort(key=lambda row: row["customer_id"])
+            chosen = {row["customer_id"]: row["at"] for row in inside[:: _step(len(inside))]}
+            had_it = [row["customer_id"] for row in had if row["at"] < last]
+            others = await connection.fetch(_OTHERS, first, asked.end, had_it, WITHOUT)
+            members = [*chosen, *(row["customer_id"] for row in others)]
+            bought = await connection.fetch(_PURCHASES, members, first, last, currency, PURCHASES + 1)
+            tiers = await connection.fetch(_TIERS, members)
+        except asyncpg.QueryCanceledError as too_slow:
+            raise TooMuch("It took too long; look at a shorter period.") from too_slow
     if len(bought) > PURCHASES:
         raise TooMuch("Look at a shorter period.")
     costs = [row["cost"] for row in inside if row["cost"] is not None]
