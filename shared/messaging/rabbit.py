@@ -27,7 +27,7 @@ from shared.telemetry import logger, safe_error
 CONNECT_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 1.0
 DECLARE_TIMEOUT_S = 20.0
-PUBLISH_TIMEOUT_S = 3.0
+CONFIRM_TIMEOUT_S = 3.0
 HEARTBEAT_S = 10
 DELIVERY_LIMIT = 20
 RECONNECT_MAX_S = 2.0
@@ -92,22 +92,36 @@ class RabbitBus:
         channel = self._publisher
         if channel is None or not self._ready.is_set():
             raise BusAway("RabbitMQ is not connected")
-        outcomes = await asyncio.gather(
-            *(self._publish_one(channel, event) for event in batch), return_exceptions=True
-        )
+        tasks = [asyncio.create_task(self._publish_one(channel, event)) for event in batch]
+        try:
+            await self._confirmed(tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         safe = {event.id for event, outcome in zip(batch, outcomes, strict=True) if outcome is None}
-        if any(isinstance(outcome, TimeoutError) for outcome in outcomes):
-            # A channel that used a quorum queue before its leader stood (after a restart of the broker)
-            # may never confirm; a new connection does.
-            self._abandon()
         for outcome in outcomes:
-            if isinstance(outcome, DeliveryError):  # returned as unroutable, or refused by a full queue
-                continue
-            if isinstance(outcome, BROKEN) and not safe:
-                raise BusAway("RabbitMQ did not confirm") from outcome
-            if isinstance(outcome, BaseException) and not isinstance(outcome, BROKEN):
+            if outcome is None or isinstance(outcome, DeliveryError):
+                continue  # unroutable, or refused by a full queue: it waits
+            if isinstance(outcome, (*BROKEN, asyncio.CancelledError)) or channel.is_closed:
+                if not safe:
+                    raise BusAway("RabbitMQ did not confirm") from outcome
+            else:
                 raise outcome
         return safe
+
+    async def _confirmed(self, tasks: Sequence[asyncio.Task[None]]) -> None:
+        """Wait while confirmations come, however slowly a busy broker sends them.
+
+        A channel that used a quorum queue before its leader stood (after a restart of the broker) may never
+        confirm; a new connection does. So one that has confirmed nothing for CONFIRM_TIMEOUT_S is given up.
+        """
+        waiting: set[asyncio.Task[None]] = set(tasks)
+        while waiting:
+            done, waiting = await asyncio.wait(waiting, timeout=CONFIRM_TIMEOUT_S)
+            if not done:
+                self._abandon()
+                return
 
     async def _publish_one(self, channel: aiormq.Channel, event: Outgoing) -> None:
         """Hand one message over and wait for its confirmation, not for the socket to drain in between."""
@@ -122,7 +136,6 @@ class RabbitBus:
                 message_type=event.type,
             ),
             mandatory=True,
-            timeout=PUBLISH_TIMEOUT_S,
             wait=False,
         )
 

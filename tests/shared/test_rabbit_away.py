@@ -1,11 +1,14 @@
-"""A broker that dies and comes back: what was accepted meanwhile arrives, once."""
+"""A broker that dies and comes back, or is slow: what was accepted meanwhile arrives, once."""
 
 import asyncio
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
+from shared.messaging import rabbit
+from shared.messaging.bus import BusAway, Outgoing
 from shared.messaging.rabbit import RabbitBus
 from tests.conftest import MakeDatabase
 from tests.support.apps import eventually, running
@@ -13,6 +16,41 @@ from tests.support.broker import killable_rabbit
 from tests.support.probe.app import PACKAGE, ProbeSettings, create_app
 
 pytestmark = pytest.mark.broker
+
+
+class Channel:
+    """Confirms one message after the other, `every_s`; with None it never does."""
+
+    is_closed = False
+
+    def __init__(self, every_s: float | None) -> None:
+        self._every_s = every_s
+        self._asked = 0
+
+    async def basic_publish(self, *_: Any, **__: Any) -> None:
+        self._asked += 1
+        await asyncio.sleep(3600 if self._every_s is None else self._asked * self._every_s)
+
+
+async def publish(channel: Channel, count: int) -> tuple[set[UUID], list[bool]]:
+    """What a bus on this channel reports safe of some messages, and whether it gave the connection up."""
+    bus, given_up = RabbitBus("amqp://nowhere"), []
+    bus._publisher, bus._abandon = channel, lambda *_: given_up.append(True)  # type: ignore[assignment]
+    bus._ready.set()
+    return await bus.publish([Outgoing(uuid4(), "ticket.opened", "{}") for _ in range(count)]), given_up
+
+
+async def test_a_broker_that_confirms_slowly_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rabbit, "CONFIRM_TIMEOUT_S", 0.5)
+    safe, given_up = await publish(Channel(every_s=0.05), 20)
+    assert len(safe) == 20
+    assert not given_up
+
+
+async def test_a_channel_that_never_confirms_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rabbit, "CONFIRM_TIMEOUT_S", 0.05)
+    with pytest.raises(BusAway):
+        await publish(Channel(every_s=None), 3)
 
 
 async def test_events_accepted_while_the_broker_is_dead_arrive_after_it(
