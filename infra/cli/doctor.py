@@ -51,7 +51,7 @@ async def _audit(url: str, *, quiet: bool) -> "Report":
     os.environ.setdefault("C360_INTERNAL_SECRET", "-" * 32)
     dsn = part_named("loyalty").settings(database_url=url).dsn
     try:
-        connection = await asyncpg.connect(dsn, server_settings=SESSION)
+        connection, beside = [await asyncpg.connect(dsn, server_settings=SESSION) for _ in range(2)]
     except (OSError, asyncpg.PostgresError) as error:
         raise Refused(f"Loyalty's database does not let us in ({error}); check C360_DATABASE_URL.") from error
     columns = (BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn())
@@ -62,11 +62,12 @@ async def _audit(url: str, *, quiet: bool) -> "Report":
             return await audit(
                 connection,
                 lambda what, done, steps: bar.update(task, description=what, completed=done, total=steps),
+                beside,
             )
     except asyncpg.UndefinedTableError as error:
         raise Refused("Loyalty's database is not at its newest revision; run `c360 migrate`.") from error
     finally:
-        await connection.close()
+        await asyncio.gather(connection.close(), beside.close())
 
 
 def _show(report: "Report") -> None:

@@ -4,6 +4,7 @@ Each check is one statement, so it sees postings whole or not at all, and runs b
 hashes is checked in chunks, since a seal only ever follows those before it.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -79,27 +80,26 @@ CHECKS: dict[str, str] = {
          ORDER BY id LIMIT 1
     """,
     "the lifetime totals are the sums of their entries": """
-        SELECT 'account ' || a.id AS subject,
-               coalesce(e.earned, 0) + coalesce(m.earned, 0) || ' earned, '
-               || coalesce(e.spent, 0) + coalesce(m.spent, 0) || ' spent' AS expected,
-               a.earned || ' earned, ' || a.spent || ' spent' AS found
-          FROM accounts AS a
-          LEFT JOIN (SELECT holder.owner, sum(e.points) FILTER (WHERE t.kind = 'earning') AS earned,
-                            -sum(e.points) FILTER (WHERE t.kind = 'redemption') AS spent
-                       FROM entries AS e JOIN transfers AS t ON t.id = e.transfer_id
-                       JOIN accounts AS holder ON holder.id = e.account_id
-                      WHERE e.balance IS NOT NULL AND t.kind IN ('earning', 'redemption')
-                      GROUP BY holder.owner) AS e
-                 ON e.owner = a.owner AND a.kind = 'member'
-          LEFT JOIN (SELECT customer, sum(earned) AS earned, sum(spent) AS spent
-                       FROM (SELECT survivor AS customer, earned, spent FROM merges WHERE undone_at IS NULL
-                             UNION ALL
-                             SELECT merged, -earned, -spent FROM merges WHERE undone_at IS NULL) AS moved
-                      GROUP BY customer) AS m
-                 ON m.customer = a.owner AND a.kind = 'member'
-         WHERE a.earned <> coalesce(e.earned, 0) + coalesce(m.earned, 0)
-            OR a.spent <> coalesce(e.spent, 0) + coalesce(m.spent, 0)
-         ORDER BY a.id LIMIT 1
+        SELECT 'account ' || id AS subject, earned || ' earned, ' || spent || ' spent' AS expected,
+               kept_earned || ' earned, ' || kept_spent || ' spent' AS found
+          FROM (SELECT min(id) AS id, sum(earned) AS earned, sum(spent) AS spent,
+                       sum(kept_earned) AS kept_earned, sum(kept_spent) AS kept_spent
+                  FROM (SELECT NULL::bigint AS id, a.owner,
+                               CASE t.kind WHEN 'earning' THEN e.points ELSE 0 END AS earned,
+                               CASE t.kind WHEN 'redemption' THEN -e.points ELSE 0 END AS spent,
+                               0 AS kept_earned, 0 AS kept_spent
+                          FROM entries AS e JOIN transfers AS t ON t.id = e.transfer_id
+                          JOIN accounts AS a ON a.id = e.account_id
+                         WHERE e.balance IS NOT NULL AND t.kind IN ('earning', 'redemption')
+                        UNION ALL
+                        SELECT NULL, survivor, earned, spent, 0, 0 FROM merges WHERE undone_at IS NULL
+                        UNION ALL
+                        SELECT NULL, merged, -earned, -spent, 0, 0 FROM merges WHERE undone_at IS NULL
+                        UNION ALL
+                        SELECT id, owner, 0, 0, earned, spent FROM accounts WHERE kind <= 'hold') AS part
+                 GROUP BY owner) AS customer
+         WHERE earned <> kept_earned OR spent <> kept_spent
+         ORDER BY id LIMIT 1
     """,
     "nothing is reversed more than once": """
         SELECT 'transfer ' || t.id AS subject, 'at most ' || t.points AS expected,
@@ -158,25 +158,42 @@ class Report:
 
 
 async def audit(
-    connection: asyncpg.Connection, progress: Callable[[str, int, int], None] = lambda *_: None
+    connection: asyncpg.Connection,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
+    beside: asyncpg.Connection | None = None,
 ) -> Report:
-    """Run every check until one finds a difference.
+    """Run every check, each until it finds a difference.
 
     Args:
-        progress: told what begins, how many steps are done and how many there are.
+        progress: told what was looked at, how many steps are done and how many there are.
+        beside: another connection, on which the chain is checked meanwhile.
     """
     rows = dict(await connection.fetchrow(_COUNTS))
     newest = await connection.fetchrow(_HEAD)
     head = (newest["position"], newest["hash"]) if newest else None
     starts = range(0, head[0] if head else 0, CHAIN_CHUNK)
-    steps = len(CHECKS) + len(starts)
-    for done, (name, query) in enumerate(CHECKS.items()):
+    steps, done = len(CHECKS) + len(starts), 0
+
+    def step(name: str) -> None:
+        nonlocal done
+        done += 1
         progress(name, done, steps)
-        if row := await connection.fetchrow(query):
-            return Report(rows, head, Difference(name, row["subject"], row["expected"], row["found"]))
-    for done, start in enumerate(starts, len(CHECKS)):
-        progress(CHAIN, done, steps)
-        if row := await connection.fetchrow(_BROKEN_SEAL, start, start + CHAIN_CHUNK):
-            return Report(rows, head, Difference(CHAIN, row["subject"], row["expected"], row["found"]))
-    progress("done", steps, steps)
-    return Report(rows, head, None)
+
+    async def sums() -> Difference | None:
+        for name, query in CHECKS.items():
+            if row := await connection.fetchrow(query):
+                return Difference(name, row["subject"], row["expected"], row["found"])
+            step(name)
+        return None
+
+    async def chain() -> Difference | None:
+        for start in starts:
+            if row := await (beside or connection).fetchrow(_BROKEN_SEAL, start, start + CHAIN_CHUNK):
+                return Difference(CHAIN, row["subject"], row["expected"], row["found"])
+            step(CHAIN)
+        return None
+
+    if beside is not None:
+        first, second = await asyncio.gather(sums(), chain())
+        return Report(rows, head, first or second)
+    return Report(rows, head, await sums() or await chain())

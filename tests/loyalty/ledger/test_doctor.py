@@ -1,0 +1,40 @@
+"""`c360 doctor ledger`, run on a real database."""
+
+import asyncio
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from infra.cli import app
+from services.loyalty.settings import LoyaltySettings
+from tests.loyalty.points import Ledger
+
+
+async def doctor(*arguments: str) -> tuple[int, str]:
+    result = await asyncio.to_thread(CliRunner().invoke, app, ["doctor", "ledger", *arguments])
+    return result.exit_code, result.output
+
+
+async def test_the_doctor_passes_a_sound_ledger_and_names_the_first_bad_row(
+    settings: LoyaltySettings, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("C360_DATABASE_URL", settings.database_url)
+    monkeypatch.setenv("C360_LOYALTY_DATABASE_NAME", settings.database)
+    member = await ledger.member(100)
+    spent = await ledger.spend(member, 30)
+    await ledger.seal_all()
+    code, said = await doctor("--json")
+    report = json.loads(said)
+    assert (code, report["sound"], report["difference"], report["head"][0]) == (0, True, None, 2)
+    assert report["rows"] == {"accounts": 3, "transfers": 2, "entries": 4, "lots": 1, "seals": 2}
+
+    async with ledger.pool.acquire() as connection, connection.transaction():
+        await connection.execute("SET LOCAL session_replication_role = replica")
+        await connection.execute("UPDATE transfers SET reason = 'Test' WHERE id = $1", spent.transfer_id)
+    code, said = await doctor("--json")
+    assert (code, json.loads(said)["difference"]["subject"]) == (1, f"transfer {spent.transfer_id} (seal 2)")
+    code, said = await doctor()
+    assert code == 1
+    assert "newest seal 2:" in said
+    assert f"transfer {spent.transfer_id} (seal 2): expected" in said
