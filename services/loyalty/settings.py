@@ -9,6 +9,7 @@ from pydantic_settings import SettingsConfigDict
 from shared.settings import ServiceSettings
 
 Rate = Annotated[Decimal, Field(ge=0, le=10_000, max_digits=12, decimal_places=6)]
+RefundPolicy = Literal["pending-only", "within-balance", "owed"]
 Days = Annotated[int, Field(ge=1, le=36_500)]
 
 
@@ -50,7 +51,7 @@ class LoyaltySettings(ServiceSettings):
         30, ge=0, le=3650, description="How long a member may be below the tier's threshold."
     )
 
-    refund_policy: Literal["pending-only", "within-balance", "owed"] = Field(
+    refund_policy: RefundPolicy = Field(
         "owed",
         description="What refunds take back: only what is still pending, what the balance has, or all of it, "
         "the rest being owed against future points.",

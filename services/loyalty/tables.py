@@ -153,6 +153,15 @@ class ExpiryNotice(Base, table=True):
     told_at: datetime = Field(sa_column=_moment())
 
 
+class Waiver(Base, table=True):
+    """Points of an earning that refunds have due and that the refund policy leaves with the member."""
+
+    __tablename__ = "waivers"
+
+    transfer_id: UUID = Field(primary_key=True, foreign_key="transfers.id")
+    points: int = Field(sa_column=_number())
+
+
 class Merge(Base, table=True):
     """Two customers that are one, and the lifetime totals that moved with the merged one."""
 

@@ -21,7 +21,7 @@ from services.loyalty.earning.rules import Award, Deed, Kind, Terms, concerns, r
 from services.loyalty.earning.store import Granted, Kept, ToSettle, Written, transfer_key
 from services.loyalty.ledger import store as ledger
 from services.loyalty.ledger.store import Cause, Connection, Earning, Key
-from services.loyalty.settings import LoyaltySettings
+from services.loyalty.settings import LoyaltySettings, RefundPolicy
 from services.loyalty.tiers import service as tiers
 from services.loyalty.tiers import store as standings
 from services.loyalty.tiers.rules import BEGINNING, Change
@@ -121,7 +121,7 @@ async def count(
     others = [deed for deed in fresh if deed.kind != "purchase"]
     await _count_others(connection, present, counting, others, watched)
     await _keep(connection, settings, counting)
-    await settle(connection, members)
+    await settle(connection, members, settings.refund_policy)
     return fresh
 
 
@@ -283,25 +283,34 @@ async def _post(
             )
 
 
-async def settle(connection: asyncpg.Connection, customer_ids: Iterable[UUID]) -> None:
+async def settle(
+    connection: asyncpg.Connection, customer_ids: Iterable[UUID], policy: RefundPolicy = "owed"
+) -> None:
     """Take back what these members have due, within their balance; the rest is written as owed.
 
     To be called, in the same transaction, after anything that gives points to a member. Customers that were
     merged owe together.
+
+    Args:
+        policy: what the refunds that are heard of now may take; what it leaves is waived for good.
     """
     owed: dict[UUID, int] = {}
     survivors = await ledger.families(connection, customer_ids)
     for each in await store.to_settle(connection, sorted(survivors)):
         due = refunds.due_back(each.award)
         if due > 0:
-            due -= await _take_back(connection, each, due)
+            pending_only = policy == "pending-only" and each.award.refunded > 0
+            due -= await _take_back(connection, each, due, pending_only=pending_only)
+        if due > 0 and policy != "owed" and each.award.refunded > 0:
+            await store.waive(connection, each, due)
+            due = 0
         survivor = survivors[each.customer_id]
         owed[survivor] = owed.get(survivor, 0) + due
     if owed:
         await store.owe(connection, owed)
 
 
-async def _take_back(connection: asyncpg.Connection, each: ToSettle, due: int) -> int:
+async def _take_back(connection: asyncpg.Connection, each: ToSettle, due: int, *, pending_only: bool) -> int:
     """Take up to `due` points back, from the last transfer first; returns how many there were."""
     cause = Cause(
         reason="Refund" if each.award.refunded else "Recount",
@@ -318,6 +327,8 @@ async def _take_back(connection: asyncpg.Connection, each: ToSettle, due: int) -
             continue
         # The key holds where this step of the chain begins, so a repeat is the same step.
         key = Key(f"back/{transfer_id}/{taken}", transfer_id.bytes)
-        posted = await ledger.take_back(connection, transfer_id, wanted, cause, key)
+        posted = await ledger.take_back(
+            connection, transfer_id, wanted, cause, key, pending_only=pending_only
+        )
         back += posted.points if posted else 0
     return back

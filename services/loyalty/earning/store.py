@@ -93,6 +93,7 @@ _TO_SETTLE = """
            award.claimed, c.paid, c.refunded, coalesce(c.occurred_at, c.done_at) AS occurred_at,
            coalesce(c.event_id, c.done_by) AS event_id, t.id AS transfer_id, t.points AS granted,
            (SELECT coalesce(sum(back.points), 0)::bigint FROM transfers AS back WHERE back.reverses = t.id)
+               + coalesce((SELECT waived.points FROM waivers AS waived WHERE waived.transfer_id = t.id), 0)
                AS taken
       FROM concerned AS c
      CROSS JOIN LATERAL jsonb_to_recordset(c.awards)
@@ -102,6 +103,10 @@ _TO_SETTLE = """
            || CASE WHEN award.rule = c.kind::text THEN '' ELSE '/' || award.rule END
            || CASE WHEN number = 1 THEN '' ELSE '/' || number END
      ORDER BY coalesce(c.occurred_at, c.done_at), c.id, award.rule, number DESC
+"""
+_WAIVE = """
+    INSERT INTO waivers AS waived (transfer_id, points) VALUES ($1, $2)
+    ON CONFLICT (transfer_id) DO UPDATE SET points = waived.points + excluded.points
 """
 _OWE = """
     WITH changed AS (
@@ -232,6 +237,11 @@ async def to_settle(connection: asyncpg.Connection, customer_ids: Sequence[UUID]
     for row in rows:
         by_name.setdefault(row["name"], []).append(row)
     return [_to_settle(of) for of in by_name.values()]
+
+
+async def waive(connection: asyncpg.Connection, of: ToSettle, points: int) -> None:
+    """Remember that these points are not taken back, though refunds have them due."""
+    await connection.execute(_WAIVE, of.transfers[0][0], points)
 
 
 async def owe(connection: asyncpg.Connection, owed: Mapping[UUID, int]) -> None:

@@ -92,6 +92,24 @@ async def test_merged_customers_earn_spend_and_owe_together_until_it_is_undone(
     await ledger.must_be_sound()
 
 
+@pytest.mark.parametrize(("policy", "left"), [("owed", 40), ("within-balance", 100), ("pending-only", 140)])
+async def test_what_refunds_take_back_is_the_programme_s_policy(
+    settings: LoyaltySettings, database: Database, ledger: Ledger, policy: str, left: int
+) -> None:
+    """100 earned, 60 spent, all refunded: 40 can be taken, 60 can only be owed; then 100 come in."""
+    member = await ledger.member()
+    consumer = Consumer(make_reactions(settings.model_copy(update={"refund_policy": policy})), database)
+    bought = purchase(member, 100_00)
+    await happen(consumer, PurchaseRecorded(items=(bought,)))
+    await ledger.spend(member, 60)
+    for _ in range(2):
+        await happen(consumer, PurchaseRefunded(items=(refund(bought),)))
+    assert await owed(ledger, member) == (60 if policy == "owed" else 0)
+    await happen(consumer, PurchaseRecorded(items=(purchase(member, 100_00),)))
+    assert (await ledger.aside(member), await owed(ledger, member)) == ((left, 0, 0), 0)
+    await ledger.must_be_sound()
+
+
 async def test_an_erased_customer_is_forgotten_with_a_receipt_and_the_sums_stay(
     consumer: Consumer, ledger: Ledger
 ) -> None:

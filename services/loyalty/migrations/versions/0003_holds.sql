@@ -51,6 +51,12 @@ CREATE TABLE expiry_notices (
     PRIMARY KEY (account_id, day)
 );
 
+-- Points of an earning that refunds have due and that the refund policy leaves with the member.
+CREATE TABLE waivers (
+    transfer_id uuid PRIMARY KEY REFERENCES transfers,
+    points      bigint NOT NULL CHECK (points > 0)
+);
+
 -- Customers that profile found to be one, and what moved with them. An undo that comes first leaves a row too.
 CREATE TABLE merges (
     id        uuid PRIMARY KEY,
