@@ -114,7 +114,7 @@ async def _measure(benchmark: Benchmark, made: Stage, effort: Effort) -> Outcome
 def _arguments() -> argparse.Namespace:
     names = [one.name for one in ALL]
     parser = argparse.ArgumentParser(prog="python -m infra.bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="under a minute over all; figures are rough")
+    parser.add_argument("--quick", action="store_true", help="about two minutes over all; figures are rough")
     listed = f"one of {', '.join(names)}; repeatable"
     parser.add_argument("--only", action="append", choices=names, metavar="NAME", help=listed)
     parser.add_argument(

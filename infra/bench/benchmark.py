@@ -13,7 +13,7 @@ Theirs = TypeVar("Theirs")
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much is measured: what a judgement needs, or what fits into a minute over all."""
+    """How much is measured: what a judgement needs, or what fits into two minutes over all."""
 
     repeats: int
     seconds: float

@@ -18,7 +18,7 @@ _FACTS = """
     INSERT INTO customer_facts (customer_id, purchases, days, first_on, last_on, currency, spend,
                                 currency_days, repeat_days, repeat_spend)
     SELECT ('00000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, d, d, date '2026-07-01' - age,
-           date '2026-07-01' - age + CASE WHEN d = 1 THEN 0 ELSE (age * ((n * 7919) % 97 + 1)) / 98 END,
+           date '2026-07-01' - age + CASE WHEN d = 1 THEN 0 ELSE age * (n % 97 + 1) / 98 END,
            'CNY', d * money, d, d - 1, (d - 1) * money
     FROM (SELECT n, 1 + ((n * 31) % 17) / 2 AS d, 189 + (n * 13) % 85 AS age, 1000 + (n * 101) % 9000 AS money
           FROM generate_series(1, $1::int) AS n) AS made

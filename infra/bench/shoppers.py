@@ -1,8 +1,8 @@
 """Made customers for the benchmarks of models, and the two programs that compute on the same file of them.
 
 Our side is `infra.bench.modelling` under this Python. The other is `lifetimes_side.py` under a virtual
-environment of its own in the run's folder, with lifetimes 0.11.3 and what it needs: nothing of it enters the
-project. Each is a fresh process on one BLAS thread that loads the file, computes and tells its own seconds.
+environment of its own beside the run's folder, with lifetimes 0.11.3 and what it needs: nothing of it enters
+the project. Each is a fresh process on one BLAS thread that loads the file, computes and tells its seconds.
 """
 
 import asyncio
@@ -56,7 +56,7 @@ async def theirs(stage: Stage, job: str, file: Path) -> dict[str, Any]:
     Raises:
         Wrong: it cannot be installed, or does not answer.
     """
-    python = stage.folder / "lifetimes" / "bin" / "python"
+    python = stage.folder.parent / "lifetimes" / "bin" / "python"  # kept for the next run
     if not python.exists():
         await asyncio.to_thread(venv.create, python.parents[1], with_pip=True)
         install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", YARDSTICK]

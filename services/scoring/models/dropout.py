@@ -6,6 +6,7 @@ MBG/NBD the first one too (x + 1).
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from services.scoring.facts.histories import Floats, Histories
 from services.scoring.models.estimation import LogLikelihood
@@ -130,10 +131,13 @@ def expected_while_alive(
     return found
 
 
-def _pairs(x: Floats, age: Floats) -> tuple[Floats, Floats, Floats]:
+def _pairs(x: Floats, age: Floats) -> tuple[Floats, Floats, NDArray[np.intp]]:
     """The distinct pairs of x and T, and which of them each customer has."""
-    ages, which_age = np.unique(age, return_inverse=True)
-    pairs, of_pair = np.unique(x.astype(np.int64) * ages.size + which_age, return_inverse=True)
+    # Finding each in the sorted few is faster than np.unique's inverse, which sorts places too.
+    ages = np.unique(age)
+    numbers = x.astype(np.int64) * ages.size + np.searchsorted(ages, age)
+    pairs = np.unique(numbers)
+    of_pair = np.searchsorted(pairs, numbers)
     return (pairs // ages.size).astype(np.float64), ages[pairs % ages.size], of_pair
 
 
