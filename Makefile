@@ -58,8 +58,9 @@ bench: $(STAMP) ## measure against the yardsticks (ARGS="--quick --only P1")
 chaos: $(STAMP) ## kill parts under load, the long form
 	C360_LONG=1 $(BIN)/python -m infra.testing -- $(BIN)/python -m pytest tests/chaos -q $(ARGS)
 
-fuzz: $(STAMP) ## hostile input, the long form
-	C360_LONG=1 $(BIN)/python -m infra.testing -- $(BIN)/python -m pytest tests/fuzz -q $(ARGS)
+fuzz: $(STAMP) ## hostile input and a crowd on the ledger, the long form
+	C360_LONG=1 $(BIN)/python -m infra.testing -- $(BIN)/python -m pytest tests/fuzz \
+	    tests/loyalty/ledger/test_machine.py tests/loyalty/ledger/test_concurrency.py -q $(ARGS)
 
 demo: $(STAMP) ## fill the running system (C360_URL, C360_KEY) with made customers
 	@exec $(BIN)/c360 demo $(ARGS)

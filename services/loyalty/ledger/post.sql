@@ -59,7 +59,8 @@ END $$;
 --
 -- Outcomes: posted; replayed (the first answer again); key-reused; unknown-account (the customer has none);
 -- insufficient (with the balance); too-many (the balance would not be a safe integer any more);
--- unknown-transfer, not-reversible, already-reversed (of a reversal); nothing (at most zero could be moved).
+-- unknown-transfer, not-reversible, already-reversed (of a reversal); nothing (zero, or at most zero could be
+-- moved); negative.
 -- The balance of an answer is what the customer has available.
 CREATE OR REPLACE FUNCTION post_transfer(
     p_kind            transfer_kind,
@@ -199,8 +200,9 @@ BEGIN
     refusal := CASE WHEN refusal IS NOT NULL THEN refusal
                     WHEN original.reverses IS NOT NULL THEN 'not-reversible'
                     WHEN reversed_before = original.points THEN 'already-reversed'
-                    WHEN reversed_before + p_points > original.points THEN 'already-reversed'
+                    WHEN p_points > original.points - reversed_before THEN 'already-reversed'
                     WHEN p_points = 0 THEN 'nothing'
+                    WHEN p_points < 0 THEN 'negative'
                     WHEN p_points > giver_balance THEN 'insufficient'
                     WHEN receiver_balance > safe_max - p_points THEN 'too-many' END;
 

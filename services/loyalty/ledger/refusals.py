@@ -24,6 +24,14 @@ class NotReversible(Conflict):
     slug, title = "not-reversible", "This transfer stands; it is not reversed"
 
 
+class NothingToMove(Invalid):
+    slug, title = "nothing-to-move", "Zero points are no transfer"
+
+
+class NegativePoints(Invalid):
+    slug, title = "negative-points", "Points move forward; what moved back is a reversal"
+
+
 class UnknownHold(NotFound):
     slug, title = "unknown-hold", "There is no such hold"
 
@@ -56,6 +64,8 @@ _REFUSALS: dict[str, tuple[type[Problem], str]] = {
     "unknown-transfer": (UnknownTransfer, "Nothing was changed."),
     "already-reversed": (AlreadyReversed, "A transfer is reversed at most once; nothing was changed."),
     "not-reversible": (NotReversible, "Post an adjustment; a hold is released."),
+    "nothing": (NothingToMove, "Nothing was changed."),
+    "negative": (NegativePoints, "Nothing was changed."),
     "unknown-hold": (UnknownHold, "Nothing was changed."),
     "hold-closed": (HoldClosed, "A hold is closed once; nothing was changed."),
     "too-many": (TooManyPoints, "Nothing was changed."),

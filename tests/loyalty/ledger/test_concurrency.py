@@ -69,7 +69,7 @@ async def test_batches_over_the_same_members_in_any_order_do_not_deadlock(ledger
 
 
 CLIENTS, MEMBERS = 32, 10
-FUZZ_S = 3600.0 if os.environ.get("C360_LONG") else 4.0
+FUZZ_S = float(os.environ.get("C360_FUZZ_S", "3600" if os.environ.get("C360_LONG") else "4"))
 SOON = datetime(2098, 1, 1, tzinfo=UTC)
 
 

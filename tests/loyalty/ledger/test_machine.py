@@ -334,7 +334,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
 
 LedgerMachine.TestCase.settings = settings(
-    max_examples=int(os.environ.get("C360_FUZZ_EXAMPLES", "200" if os.environ.get("C360_LONG") else "8")),
+    max_examples=int(os.environ.get("C360_FUZZ_EXAMPLES", "200" if os.environ.get("C360_LONG") else "25")),
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=list(HealthCheck),

@@ -10,6 +10,8 @@ from services.loyalty.ledger import store
 from services.loyalty.ledger.refusals import (
     AlreadyReversed,
     InsufficientPoints,
+    NegativePoints,
+    NothingToMove,
     NotReversible,
     TooManyPoints,
     UnknownMember,
@@ -77,6 +79,28 @@ async def test_too_little_is_refused_with_the_balance_and_changes_nothing(ledger
     assert refused.value.extensions == {"balance": 10}
     assert await ledger.balance(member) == 10
     assert await ledger.count("transfers") == 1
+
+
+async def test_amounts_that_are_none_are_refused_each_by_its_name_and_change_nothing(ledger: Ledger) -> None:
+    member = await ledger.member(10)
+    spent = await ledger.spend(member, 4)
+    wrong = [
+        (ledger.earn(member, 0), NothingToMove),
+        (ledger.spend(member, 0), NothingToMove),
+        (ledger.earn(member, -1), NegativePoints),
+        (ledger.spend(member, -1), NegativePoints),
+        (ledger.reverse(spent.transfer_id, points=-1), NegativePoints),
+        (ledger.earn(member, 2**53), TooManyPoints),
+        (ledger.spend(member, 2**53), InsufficientPoints),
+        (ledger.reverse(spent.transfer_id, points=2**53), AlreadyReversed),
+        (store.hold(ledger.pool, member, 0, CAUSE, key(), expires_at=SOON), NothingToMove),
+        (store.hold(ledger.pool, member, 7, CAUSE, key(), expires_at=SOON), InsufficientPoints),
+    ]
+    for posting, refused in wrong:
+        with pytest.raises(refused):
+            await posting
+    assert await ledger.aside(member) == (6, 0, 0)
+    assert await ledger.count("transfers") == 2
 
 
 async def test_an_unknown_member_has_nothing_to_spend(ledger: Ledger) -> None:
