@@ -117,6 +117,7 @@ CREATE OR REPLACE FUNCTION tell_expiring(p_before timestamptz, p_limit int) RETU
 DECLARE
     told int;
 BEGIN
+    DELETE FROM expiry_notices WHERE day < (now() AT TIME ZONE 'UTC')::date;
     WITH due AS (
         SELECT l.account_id, (l.expires_at AT TIME ZONE 'UTC')::date AS day, sum(l.remaining)::bigint AS points,
                min(l.expires_at) AS expires_at
