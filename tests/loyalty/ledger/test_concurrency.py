@@ -8,7 +8,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
-from services.loyalty.ledger import merging, store, upkeep
+from services.loyalty.ledger import merging, statement, store, upkeep
 from services.loyalty.ledger.refusals import AlreadyReversed, InsufficientPoints
 from services.loyalty.ledger.store import Posted
 from shared.clock import utc_now
@@ -172,3 +172,14 @@ async def test_32_clients_on_10_members_break_nothing_and_never_see_a_deadlock(l
     did = sum((client.did for client in clients), Counter())
     assert did["spend"] > 0, did
     await ledger.must_be_sound()
+
+    # The liability equals the ledger to the unit.
+    now = utc_now()
+    told = await statement.liability(ledger.pool, now - timedelta(days=1), now + timedelta(days=1))
+    moved = told["period"]
+    signed = moved["earned"] - moved["spent"] - moved["expired"] + moved["adjusted"] + moved["reversed"]
+    outstanding = -await ledger.pool.fetchval("SELECT sum(points) FROM entries WHERE balance IS NULL")
+    assert told["points"] == moved["closing"] == moved["opening"] + signed == outstanding
+    assert told["points"] == sum(month["points"] for month in told["by_expiry"])
+    assert moved["opening"] == 0
+    assert moved["expired"] > 0
