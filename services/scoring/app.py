@@ -11,6 +11,8 @@ from services.scoring.section import SECTION
 from services.scoring.settings import ScoringSettings
 from services.scoring.value.routes import router as value
 from services.scoring.value.service import keep_true
+from services.scoring.value_index.routes import router as value_index
+from services.scoring.value_index.service import keep_index
 from shared.clock import utc_now
 from shared.database import Database
 from shared.jobs import Job
@@ -32,16 +34,23 @@ def create_app(settings: ScoringSettings | None = None, bus: Bus | None = None) 
     async def keep(database: Database) -> None:
         await keep_true(database, chosen)
 
+    async def keep_indexed(database: Database) -> None:
+        await keep_index(database, chosen)
+
     async def watch(database: Database) -> None:
         await watch_drift(database, chosen, chosen.observed(utc_now()))
 
     app = create_service_app(
         chosen,
         title="Scoring",
-        routers=[models, value],
+        routers=[models, value, value_index],
         reactions=[reactions_for(chosen)],
         section=SECTION,
-        jobs=[Job("scores", JOB_EVERY_S, keep), Job("model drift", chosen.drift_every_s, watch)],
+        jobs=[
+            Job("scores", JOB_EVERY_S, keep),
+            Job("value index", JOB_EVERY_S, keep_indexed),
+            Job("model drift", chosen.drift_every_s, watch),
+        ],
         bus=bus,
     )
     app.state.fitting = asyncio.Semaphore(1)  # one fit at a time: it is all of a core's work

@@ -14,6 +14,7 @@ import asyncpg
 from services.scoring.facts import store as facts
 from services.scoring.settings import ScoringSettings
 from services.scoring.value.service import refresh
+from services.scoring.value_index import store as value_index
 from shared.clock import utc_now
 from shared.contracts import Event
 from shared.contracts.feedback import (
@@ -26,6 +27,7 @@ from shared.contracts.feedback import (
     TicketUpdated,
 )
 from shared.contracts.handles import Purchase, Refund
+from shared.contracts.loyalty import ReferralCompleted
 from shared.contracts.profile import CustomerRegistered, PurchaseRecorded, PurchaseRefunded
 from shared.messaging.reactions import Reactions
 
@@ -46,6 +48,7 @@ def reactions_for(settings: ScoringSettings) -> Reactions:
         TicketResolved,
         TicketReopened,
         SurveyAnswered,
+        ReferralCompleted,
     )
     async def on_something(connection: asyncpg.Connection, events: list[Event[Any]]) -> None:
         await react(connection, events, settings)
@@ -75,6 +78,9 @@ async def react(
             case CustomerRegistered() as registered:
                 registrations[registered.customer_id] = registered
     touched = set(registrations)
+    touched |= await value_index.record_referrals(
+        connection, [event.data for event in events if isinstance(event.data, ReferralCompleted)]
+    )
     rows = iter(purchases)
     while some := list(islice(rows, RECORD_LIMIT)):
         touched |= await facts.record_purchases(connection, some)
@@ -94,3 +100,4 @@ async def react(
     )
     if changed and (purchases or refunds):
         await facts.note_change(connection)
+    await value_index.note_due(connection, sorted(touched))

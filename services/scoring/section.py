@@ -23,6 +23,10 @@ _BUILD = """
             'value', s.expected_purchases, 'horizon_days', s.horizon_days) END,
         'clv', CASE WHEN s.clv IS NOT NULL THEN jsonb_build_object(
             'amount', s.clv, 'currency', f.currency, 'horizon_days', s.horizon_days) END,
+        'value_index', CASE WHEN i.customer_id IS NOT NULL THEN jsonb_build_object(
+            'value', i.value, 'grade', i.grade, 'parts', i.parts,
+            'moved', CASE WHEN i.moved IS NOT NULL THEN jsonb_build_object(
+                'part', i.moved, 'by', i.moved_by) END) END,
         'models', jsonb_build_object(
             'purchases', s.purchase_kind || '/' || s.purchase_model,
             'spend', 'gamma_gamma/' || s.spend_model,
@@ -42,6 +46,7 @@ _BUILD = """
             FROM unnest(s.unknown) WITH ORDINALITY AS u (code, place)), '[]')
     )::text AS body
     FROM customer_facts f JOIN customer_scores s USING (customer_id)
+    LEFT JOIN value_indexes i USING (customer_id)
     LEFT JOIN models m ON m.kind = s.purchase_kind AND m.version = s.purchase_model
     WHERE f.customer_id = ANY ($1)
 """

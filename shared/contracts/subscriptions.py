@@ -30,6 +30,7 @@ SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {
         "ticket.resolved",
         "ticket.reopened",
         "survey.answered",
+        "referral.completed",
     ),
     "gateway.view": ("section.profile", "section.feedback", "section.loyalty", "section.scoring"),
     "gateway.timeline": (

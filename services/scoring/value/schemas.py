@@ -53,6 +53,22 @@ class Value(Money):
     horizon_days: int
 
 
+class Moved(BaseModel):
+    """What changed the index most when it last changed."""
+
+    part: str = Field(examples=["complaints"])
+    by: float
+
+
+class ValueIndexed(BaseModel):
+    """What a customer is worth keeping, from 0 to 1."""
+
+    value: float
+    grade: Literal["high", "middle", "low"]
+    parts: dict[str, float] = Field(description="The share of all customers that do worse, by measure.")
+    moved: Moved | None
+
+
 class Window(BaseModel):
     """First day with a purchase, and the observation date."""
 
@@ -114,6 +130,7 @@ class ScoresOut(BaseModel):
     p_alive: float | None = Field(description="The chance that the customer still buys.")
     expected_purchases: Expected | None
     clv: Value | None
+    value_index: ValueIndexed | None
     models: ModelsUsed
     facts: Facts
     unknown: list[Unknown]
