@@ -71,6 +71,8 @@ def make_reactions(settings: LoyaltySettings) -> Reactions:
                     | CustomerUpdated(customer_id=who, attributes=values)
                 ):
                     attributes[who] = attributes.get(who, {}) | values
+        if not (deeds or refunds or attributes):
+            return  # most tickets are linked long before they earn anything
         connection = await raw(session)
         running = await challenges.enabled(connection)
         watched = frozenset(challenge.kind for challenge in running)
