@@ -202,3 +202,47 @@ class Walk(Base, table=True):
     changed: int
     created_at: datetime = Field(sa_column=_moment())
     finished_at: datetime | None = Field(sa_column=_moment(nullable=True))
+
+
+class Referral(Base, table=True):
+    """A friend that a customer brought."""
+
+    __tablename__ = "referrals"
+
+    id: UUID = Field(primary_key=True)
+    customer_id: UUID
+
+
+class ValueIndexSetup(Base, table=True):
+    """The one row that says how the value index is made, and how far a pass over all has come."""
+
+    __tablename__ = "value_index_setup"
+
+    only_one: bool = Field(primary_key=True)
+    version: int
+    setup: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
+    scales: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
+    after: UUID | None
+    pass_at: datetime = Field(sa_column=_moment())
+
+
+class ValueIndex(Base, table=True):
+    """A customer's value index from 0 to 1, its parts, and what moved it last."""
+
+    __tablename__ = "value_indexes"
+
+    customer_id: UUID = Field(primary_key=True)
+    value: float
+    grade: str
+    parts: dict[str, float] = Field(sa_column=Column(JSONB, nullable=False))
+    moved: str | None
+    moved_by: float | None
+
+
+class ValueIndexDue(Base, table=True):
+    """A customer whose index wants computing again."""
+
+    __tablename__ = "value_index_due"
+
+    id: int = Field(sa_column=Column(BigInteger, primary_key=True))
+    customer_id: UUID

@@ -1,4 +1,4 @@
-"""The value index with its weights, and plans for a budget."""
+"""The value index with its weights, and the friends that customers brought."""
 
 from pathlib import Path
 

@@ -34,28 +34,3 @@ CREATE TABLE value_index_due (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     customer_id  uuid NOT NULL
 );
-
--- Plans for a budget. `request` as it was asked, `outcome` once it is done, `refusal` when it failed.
-CREATE TABLE budget_plans (
-    id           uuid PRIMARY KEY DEFAULT uuid7(),
-    status       text NOT NULL CHECK (status IN ('running', 'done', 'failed')),
-    request      jsonb NOT NULL,
-    outcome      jsonb,
-    refusal      text,
-    created_at   timestamptz NOT NULL DEFAULT now(),
-    begun_at     timestamptz,
-    finished_at  timestamptz
-);
-CREATE INDEX budget_plans_running ON budget_plans (id) WHERE status = 'running';
-
--- Who gets what by a plan, and who is held out. Money in minor units.
-CREATE TABLE budget_assignments (
-    plan_id      uuid NOT NULL REFERENCES budget_plans ON DELETE CASCADE,
-    customer_id  uuid NOT NULL REFERENCES customer_facts ON DELETE CASCADE,
-    arm          text NOT NULL CHECK (arm IN ('treated', 'hold_out')),
-    action       text,
-    gain         double precision NOT NULL,
-    cost         bigint NOT NULL,
-    PRIMARY KEY (plan_id, customer_id)
-);
-CREATE INDEX budget_assignments_customer ON budget_assignments (customer_id);
