@@ -220,7 +220,7 @@ async def test_any_order_with_repetitions_comes_out_as_a_rebuild(
     assert await table(database, "customer_facts") == expected
 
     await database.pool.execute(
-        "TRUNCATE purchases, refunds, tickets, survey_answers, customer_facts, customer_scores"
+        "TRUNCATE purchases, refunds, tickets, survey_answers, customer_facts, customer_scores CASCADE"
     )
     rng = random.Random(seed)
     shuffled = events + rng.sample(events, len(events) // 2)
