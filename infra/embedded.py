@@ -6,6 +6,7 @@ Events go through the local bus, or through RabbitMQ when C360_AMQP_URL is set.
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -66,6 +67,13 @@ def assemble(bus: Bus | None) -> list[FastAPI]:
 
 class Server(uvicorn.Server):
     """uvicorn that stops on a signal and then returns, so that what stands below it is closed in order."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and take what is there now out of the garbage collector's sight: it stays as long as the
+        process does, and each full pass through it would stop every request for some 30 ms."""
+        await super().startup(sockets)
+        gc.collect()
+        gc.freeze()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

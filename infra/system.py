@@ -5,7 +5,6 @@ Imports little, so that a refusal comes at once; the parts are imported when not
 
 import asyncio
 import contextlib
-import gc
 import os
 import signal
 import socket
@@ -98,13 +97,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def run_async(main: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine on uvloop where there is one.
-
-    What was loaded until here lives as long as the process, so the garbage collector need not look at it
-    again: its full passes would stop everything for as long as they walk through it.
-    """
-    gc.collect()
-    gc.freeze()
+    """Run a coroutine on uvloop where there is one."""
     try:
         import uvloop
     except ImportError:  # not on Windows
