@@ -303,7 +303,10 @@ async def survivors(connection: Connection, customer_ids: Sequence[UUID]) -> dic
 
 async def families(connection: Connection, customer_ids: Iterable[UUID]) -> dict[UUID, UUID]:
     """These customers and all who are merged with them, each with the one who has their points now."""
-    rows = await connection.fetch(_FAMILIES, list(set(customer_ids)))
+    ids = list(set(customer_ids))
+    if not await connection.fetchval(_SOME_MERGED, ids):
+        return {customer_id: customer_id for customer_id in ids}
+    rows = await connection.fetch(_FAMILIES, ids)
     return {row["customer"]: row["survivor"] for row in rows}
 
 
@@ -344,6 +347,12 @@ def _accepted(found: list[asyncpg.Record]) -> Posted:
     return Posted(transfer_id, points, balance, outcome == "replayed")
 
 
+# Indexes: accounts_merged for those who took others in, accounts_kind_owner_key for those who were.
+_SOME_MERGED = """
+    SELECT EXISTS (SELECT FROM accounts WHERE merged_into = ANY ($1::uuid[]))
+        OR EXISTS (SELECT FROM accounts
+                    WHERE kind = 'member' AND owner = ANY ($1::uuid[]) AND merged_into IS NOT NULL)
+"""
 # Index: accounts_merged.
 _FAMILIES = """
     SELECT family.customer, s.survivor
