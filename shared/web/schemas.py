@@ -1,10 +1,22 @@
 """The base of request bodies: unknown fields are refused by name, text is storable."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 MAX_DEPTH = 16
+EARLIEST, LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+
+
+def _within_reach(moment: datetime) -> datetime:
+    if not EARLIEST <= moment <= LATEST:
+        raise ValueError("must lie between the years 1900 and 9000")
+    return moment
+
+
+# A moment that can be counted with: the driver takes the ends of the calendar for infinity.
+Moment = Annotated[AwareDatetime, AfterValidator(_within_reach)]
 
 # What fits a bigint and survives JSON readers that hold numbers as doubles.
 SafeInt = Annotated[int, Field(ge=-(2**53) + 1, le=2**53 - 1)]

@@ -4,12 +4,12 @@ from datetime import datetime
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from services.loyalty.challenges.rules import Every
 from services.loyalty.earning.rule_schemas import Days, Name, RuleId, Words
 from services.loyalty.earning.rules import Kind
-from shared.web.schemas import Schema
+from shared.web.schemas import Moment, Schema
 
 
 class Definition(Schema):
@@ -28,8 +28,8 @@ class Definition(Schema):
     subjects: Words = Field([], description="Only these kinds of activity, survey or ticket.")
     channels: Words = []
     categories: Words = Field([], description="Only purchases with a line of these.")
-    starts_at: AwareDatetime | None = Field(None, description="When it was made, when left out.")
-    ends_at: AwareDatetime | None = None
+    starts_at: Moment | None = Field(None, description="When it was made, when left out.")
+    ends_at: Moment | None = None
     enabled: bool = True
 
     @model_validator(mode="after")

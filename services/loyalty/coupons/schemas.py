@@ -9,7 +9,6 @@ from uuid import UUID
 import pycountry
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
@@ -20,7 +19,7 @@ from pydantic import (
 
 from services.loyalty.coupons import codes
 from services.loyalty.earning.amounts import plain
-from shared.web.schemas import Schema
+from shared.web.schemas import Moment, Schema
 
 MAX_AMOUNT = 2**53 - 1
 MAX_ISSUE = 1_000_000
@@ -59,8 +58,8 @@ class CampaignIn(Schema):
     combinable: bool = Field(False, description="With other coupons on one basket.")
     uses_per_code: Uses | None = Field(1, description="Null: any number.")
     uses_per_customer: Uses | None = Field(None, description="Over all codes of the campaign.")
-    starts_at: AwareDatetime | None = Field(None, description="Now when left out.")
-    ends_at: AwareDatetime | None = None
+    starts_at: Moment | None = Field(None, description="Now when left out.")
+    ends_at: Moment | None = None
 
 
 class CampaignOut(BaseModel):

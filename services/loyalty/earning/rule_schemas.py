@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 from services.loyalty.earning.rules import PAID, Kind
 from services.loyalty.ledger.schemas import Money
 from services.loyalty.ledger.store import MAX_POINTS
-from shared.web.schemas import Schema
+from shared.web.schemas import Moment, Schema
 
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 RuleId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
@@ -40,8 +40,8 @@ class Definition(Schema):
     first_purchase_only: bool = False
     exclusive: bool = Field(False, description="Rules of a lower priority give nothing beside it.")
     priority: int = Field(0, ge=-1000, le=1000)
-    starts_at: AwareDatetime | None = Field(None, description="When it was made, when left out.")
-    ends_at: AwareDatetime | None = None
+    starts_at: Moment | None = Field(None, description="When it was made, when left out.")
+    ends_at: Moment | None = None
     daily_limit: Limit | None = Field(None, description="The most points for a member in a day (UTC).")
     monthly_limit: Limit | None = None
     pending_days: int = Field(0, ge=0, le=365, description="How long points wait until they are available.")
@@ -90,8 +90,8 @@ class RuleOut(Definition):
 class SimulationIn(Schema):
     """Over which past deeds; the last year when left out."""
 
-    start: AwareDatetime | None = Field(None, alias="from")
-    end: AwareDatetime | None = Field(None, alias="to", description="Before this moment.")
+    start: Moment | None = Field(None, alias="from")
+    end: Moment | None = Field(None, alias="to", description="Before this moment.")
 
 
 class DraftIn(SimulationIn):

@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, Field
+from pydantic import AfterValidator, Field
 
 from services.loyalty.ledger.store import MAX_POINTS
-from shared.web.schemas import SafeInt, Schema
+from shared.web.schemas import Moment, SafeInt, Schema
 
 Reason = Annotated[str, Field(min_length=1, max_length=200)]
 Points = Annotated[int, Field(ge=1, le=MAX_POINTS, strict=True)]
@@ -22,8 +22,8 @@ class EarningIn(Schema):
 
     points: Points
     reason: Reason
-    occurred_at: AwareDatetime | None = Field(None, description="When it happened; now when left out.")
-    expires_at: AwareDatetime | None = Field(
+    occurred_at: Moment | None = Field(None, description="When it happened; now when left out.")
+    expires_at: Moment | None = Field(
         None, description="When the points expire; by the programme's rule when left out."
     )
 

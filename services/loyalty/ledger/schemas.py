@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from services.loyalty.ledger.store import MAX_POINTS
-from shared.web.schemas import Schema
+from shared.web.schemas import Moment, Schema
 
 Points = Annotated[int, Field(ge=1, le=MAX_POINTS, strict=True)]
 Reason = Annotated[str, Field(min_length=1, max_length=200)]
@@ -17,7 +17,7 @@ class HoldIn(Schema):
 
     points: Points
     reason: Reason = "Hold"
-    expires_at: AwareDatetime | None = Field(
+    expires_at: Moment | None = Field(
         None, description="When they go back by themselves; by the programme's setting when left out."
     )
 

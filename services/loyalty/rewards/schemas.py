@@ -4,10 +4,10 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, computed_field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, computed_field
 
 from services.loyalty.ledger.store import MAX_POINTS
-from shared.web.schemas import Schema
+from shared.web.schemas import Moment, Schema
 
 MAX_QUANTITY = 1_000
 MAX_STOCK = 1_000_000_000
@@ -45,8 +45,8 @@ class RewardIn(Schema):
     limit_per_customer: Annotated[int, Field(ge=1, le=MAX_STOCK, strict=True)] | None = Field(
         None, description="The most pieces that one customer may have."
     )
-    starts_at: AwareDatetime | None = Field(None, description="Now when left out.")
-    ends_at: AwareDatetime | None = Field(None, description="Not redeemed from this moment on.")
+    starts_at: Moment | None = Field(None, description="Now when left out.")
+    ends_at: Moment | None = Field(None, description="Not redeemed from this moment on.")
     partner_id: UUID | None = Field(None, description="Who is given the points of a partner offer.")
     campaign_id: UUID | None = Field(
         None, description="For a voucher: the campaign whose coupons the customer gets, one for each piece."

@@ -240,6 +240,12 @@ async def test_each_refusal_has_its_own_type_and_changes_nothing(
     assert (slug(answer), answer.json()["errors"][0]["pointer"]) == ("invalid", "/stock")
 
 
+async def test_a_window_at_the_ends_of_the_calendar_is_refused_by_name(client: httpx.AsyncClient) -> None:
+    for moment in ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"):
+        answer = await post(client, "/v1/rewards", MUG | {"starts_at": moment})
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/starts_at")
+
+
 async def test_200_at_once_for_10_pieces_take_exactly_10(client: httpx.AsyncClient, ledger: Ledger) -> None:
     members = [await ledger.member(100) for _ in range(200)]
     reward = await make(client, stock=10)
