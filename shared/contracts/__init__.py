@@ -1,10 +1,9 @@
 """Contracts: the events that the parts exchange, one file per producer, and who hears them."""
 
 from shared.contracts import feedback, gateway, loyalty, profile, scoring, sections
-from shared.contracts.envelope import DataT, Event, EventData, UnknownEvent, decode, encode
+from shared.contracts.envelope import Event, EventData, UnknownEvent, decode, encode
 
 __all__ = [
-    "DataT",
     "Event",
     "EventData",
     "UnknownEvent",

@@ -40,7 +40,6 @@ class EventData(BaseModel):
         return getattr(self, "customer_id", None)
 
 
-DataT = TypeVar("DataT", bound=EventData)
 DataT_co = TypeVar("DataT_co", bound=EventData, covariant=True)
 
 
