@@ -32,10 +32,12 @@ async def _make_partition(database: Database, start: datetime) -> None:
         if await connection.fetchval("SELECT to_regclass($1)", name):
             return
         low, high = await connection.fetchrow("SELECT uuid7_floor($1), uuid7_floor($2)", start, end)
-        # Ids that came before the partition did stand in the default one; they move along.
         await connection.execute("SET LOCAL lock_timeout = '4s'")
+        # The whole table, not only its default partition: an insert that was already routed there would
+        # wait, and then be refused by the bounds that the attachment gives it.
+        await connection.execute("LOCK TABLE inbox IN ACCESS EXCLUSIVE MODE")
         await connection.execute(f"CREATE TABLE {name} (LIKE inbox INCLUDING ALL)")
-        await connection.execute("LOCK TABLE inbox_other IN ACCESS EXCLUSIVE MODE")
+        # Ids that came before the partition did stand in the default one; they move along.
         await connection.execute(
             f"""WITH moved AS (DELETE FROM inbox_other WHERE event_id >= $1 AND event_id < $2 RETURNING *)
                 INSERT INTO {name} SELECT * FROM moved""",  # noqa: S608 - the name is a date of ours

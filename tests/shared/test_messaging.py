@@ -13,6 +13,7 @@ from shared.contracts import Event, decode
 from shared.contracts.feedback import TicketOpened
 from shared.contracts.sections import ProfileSection
 from shared.contracts.subscriptions import SUBSCRIPTIONS
+from shared.database import Database
 from shared.housekeeping import tidy
 from shared.messaging.bus import Bus, BusAway, Outgoing
 from shared.messaging.local import LocalBus
@@ -269,3 +270,31 @@ async def test_inbox_partitions_are_made_ahead_and_keep_what_was_there(settings:
         tickets = await open_tickets(client, 1)
         await eventually(lambda: _contains(app, tickets[0]))
         assert len(await heard(app)) == 2
+
+
+async def test_an_event_that_comes_while_a_partition_is_made_is_kept(settings: ProbeSettings) -> None:
+    """It must not be routed to the default partition by what stood before, and refused by what stands now."""
+    database = Database(settings)
+    await database.open()
+    pool = database.pool
+
+    async def waiting(count: int) -> bool:
+        return count == await pool.fetchval(
+            """SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database
+               WHERE NOT granted AND datname = current_database()"""
+        )
+
+    claim = "INSERT INTO inbox (event_id, consumer) VALUES (uuid7(), 'a')"
+    async with pool.acquire() as earlier:
+        transaction = earlier.transaction()
+        await transaction.start()
+        await earlier.execute(claim)
+        making = asyncio.create_task(tidy(database))
+        await eventually(lambda: waiting(1))
+        claiming = asyncio.create_task(pool.execute(claim))
+        await eventually(lambda: waiting(2))
+        await transaction.commit()
+    await asyncio.gather(making, claiming)
+    assert await pool.fetchval("SELECT count(*) FROM inbox") == 2
+    assert await pool.fetchval("SELECT count(*) FROM inbox_other") == 0
+    await database.close()
