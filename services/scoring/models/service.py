@@ -46,7 +46,7 @@ async def fit(
     Raises:
         TooFewCustomers, NoRepeatBuyers, NoVariance, NotConverged: the model refuses these customers.
         SelfTestFailed: the model does not give its known numbers.
-        FitTookTooLong: it was stopped.
+        TookTooLong: it was stopped.
     """
     async with database.pool.acquire() as connection:
         data = await _read(connection, settings, kind, request, observed)

@@ -1,16 +1,10 @@
-"""Fits run in a process of their own: the event loop never waits for them, and their memory goes with them.
-
-`run` starts `python -m services.scoring.models.worker`, which reads arrays from its standard input and
-answers with the estimate and its quality, or the refusal, as JSON.
-"""
+"""Fits run in their own process: arrays go in, and the estimate and its quality come out, or a refusal."""
 
 import asyncio
 import io
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,17 +23,13 @@ from services.scoring.models.estimation import (
 from services.scoring.models.evaluation import HoldOut, SpendHoldOut, evaluate, evaluate_spend
 from services.scoring.models.gamma_gamma import GammaGamma
 from services.scoring.models.release import SelfTestFailed, self_test
-from shared.problems import Conflict, Problem, Unavailable
+from services.scoring.processes import compute
+from shared.problems import Conflict, Problem
 
-ROOT = Path(__file__).resolve().parents[3]
 REFUSALS: dict[str, type[Problem]] = {
     refusal.slug: refusal
     for refusal in (TooFewCustomers, NoRepeatBuyers, NoVariance, NotConverged, SelfTestFailed)
 }
-
-
-class FitTookTooLong(Unavailable):
-    slug, title = "fit-took-too-long", "The fit did not finish in time"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,36 +68,13 @@ async def run(task: Task, *, timeout_s: float) -> Fitted:
     Raises:
         TooFewCustomers, NoRepeatBuyers, NoVariance, NotConverged: the model refuses these customers.
         SelfTestFailed: the model does not give its known numbers.
-        FitTookTooLong: it was stopped after `timeout_s`.
+        TookTooLong: it was stopped after `timeout_s`.
     """
     if isinstance(task.data, Histories):
         purchasing.check(task.data, task.minimum_customers)
     else:
         gamma_gamma.check(task.data, task.minimum_customers)
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        __name__,
-        cwd=ROOT,
-        env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # the vectors are short; threads only cost memory
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        start_new_session=True,  # an interrupt of the service is the service's to pass on
-    )
-    try:
-        async with asyncio.timeout(timeout_s):
-            output, _ = await process.communicate(await asyncio.to_thread(_pack, task))
-    except TimeoutError as error:
-        raise FitTookTooLong(f"It was stopped after {timeout_s:g} s.") from error
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode != 0:
-        raise RuntimeError(f"the fit's process ended with {process.returncode}")
-    answer: dict[str, Any] = orjson.loads(output)
-    if "refused" in answer:
-        raise REFUSALS[answer["refused"]](answer["detail"])
+    answer, _ = await compute(__name__, await asyncio.to_thread(_pack, task), REFUSALS, timeout_s=timeout_s)
     return Fitted(Estimate(**answer["estimate"]), answer["quality"], answer["serving_error"])
 
 

@@ -1,0 +1,2 @@
+-- Segments and their members.
+SELECT;

@@ -1,0 +1,2 @@
+-- What goes with what, items, and forecasts of demand.
+SELECT;

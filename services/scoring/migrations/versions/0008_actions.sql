@@ -1,0 +1,2 @@
+-- Actions, recommendations of actions, and plans for a budget.
+SELECT;

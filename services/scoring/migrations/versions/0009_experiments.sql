@@ -1,0 +1,2 @@
+-- Experiments, their arms and what came of them.
+SELECT;

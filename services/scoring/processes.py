@@ -1,0 +1,59 @@
+"""Heavy computing in a process of its own: the event loop never waits, and its memory goes with it.
+
+The module is run with `python -m`, reads its task from the standard input and answers on the standard
+output: a line of JSON, then bytes of its own. `{"refused": slug, "detail": …}` is a refusal.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from shared.problems import Problem, Unavailable
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class TookTooLong(Unavailable):
+    slug, title = "computing-took-too-long", "The computing did not finish in time"
+
+
+async def compute(
+    module: str, task: bytes, refusals: Mapping[str, type[Problem]], *, timeout_s: float
+) -> tuple[dict[str, Any], bytes]:
+    """The answer of a module's process: what its first line says, and the bytes after it.
+
+    Raises:
+        Problem: one of `refusals`, by its slug.
+        TookTooLong: it was stopped after `timeout_s`.
+    """
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        module,
+        cwd=ROOT,
+        env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "2"},
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,  # an interrupt of the service is the service's to pass on
+    )
+    try:
+        async with asyncio.timeout(timeout_s):
+            output, _ = await process.communicate(task)
+    except TimeoutError as error:
+        raise TookTooLong(f"It was stopped after {timeout_s:g} s.") from error
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode != 0:
+        raise RuntimeError(f"the process of {module} ended with {process.returncode}")
+    head, _, body = output.partition(b"\n")
+    answer: dict[str, Any] = orjson.loads(head)
+    if "refused" in answer:
+        raise refusals[answer["refused"]](answer["detail"])
+    return answer, body
