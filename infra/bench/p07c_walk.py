@@ -23,9 +23,11 @@ _FACTS = """
     FROM (SELECT n, 1 + ((n * 31) % 17) / 2 AS d, 189 + (n * 13) % 85 AS age, 1000 + (n * 101) % 9000 AS money
           FROM generate_series(1, $1::int) AS n) AS made
 """
-_CLEAR = (
-    "TRUNCATE customer_facts, customer_scores, models, walks, fact_changes, outbox, section_marks CASCADE"
-)
+# Also what happened to others: a walk meets the customers whom it names, and cuts anew for them.
+_CLEAR = """
+    TRUNCATE customer_facts, customer_scores, models, walks, fact_changes, rfm_cuts, outbox, section_marks,
+             purchases, refunds, tickets, survey_answers CASCADE
+"""
 
 
 async def run(stage: Stage, effort: Effort) -> list[Figure]:
