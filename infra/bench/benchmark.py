@@ -23,7 +23,7 @@ class Effort:
     members: int
     tpcb_scale: int
     starts: int
-    ledgers: tuple[int, ...]  # members of each
+    sizes: tuple[int, ...]  # members, and customers, of what has grown
 
     @classmethod
     def full(cls) -> "Effort":

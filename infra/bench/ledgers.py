@@ -4,8 +4,6 @@ import asyncpg
 
 from infra.bench import members
 from infra.bench.stage import Stage
-from infra.parts import part_named
-from shared.migrations import migrate
 
 EARNINGS = 5  # of each member, one lot each
 POINTS = 1_000_000
@@ -38,12 +36,7 @@ _FILL = f"""
 
 async def make(stage: Stage, name: str, size: int) -> None:
     """A loyalty database with this many members."""
-    await stage.create_database(name)
-    settings = part_named("loyalty").settings(
-        database_url=stage.database_url, database_name=name, internal_secret=stage.secret
-    )
-    await migrate(settings, "services.loyalty")
-    pool = await stage.pool(name)
+    pool = await stage.another("loyalty", name)
     async with pool.acquire() as connection:
         await fill(connection, size)
 

@@ -23,7 +23,7 @@ from infra.bench.figures import Wrong
 from infra.bench.ground import Ground
 from infra.bench.processes import Server, start_all, until
 from infra.bench.profiles import Profiler
-from infra.parts import BY_NAME, GATEWAY, SERVICES
+from infra.parts import BY_NAME, GATEWAY, SERVICES, Part
 from shared.contracts.subscriptions import SUBSCRIPTIONS
 from shared.migrations import migrate
 from shared.settings import with_database
@@ -102,11 +102,19 @@ class Stage:
     async def migrate(self, parts: Iterable[str]) -> None:
         """Make the databases of these parts."""
         for name in sorted(parts):
-            part = BY_NAME[name]
-            values = {"database_url": self.database_url, "internal_secret": self.secret}
-            if part is GATEWAY:
-                values["webhook_secret_key"] = self.secret
-            await migrate(part.settings(**values), part.package)
+            await self._migrate(BY_NAME[name])
+
+    async def another(self, part: str, database: str) -> asyncpg.Pool:
+        """One more database of a part, empty, beside the one that it runs on."""
+        await self.create_database(database)
+        await self._migrate(BY_NAME[part], database_name=database)
+        return await self.pool(database)
+
+    async def _migrate(self, part: Part, **values: str) -> None:
+        values |= {"database_url": self.database_url, "internal_secret": self.secret}
+        if part is GATEWAY:
+            values["webhook_secret_key"] = self.secret
+        await migrate(part.settings(**values), part.package)
 
     async def have(self, *names: str) -> dict[str, Server]:
         """Have exactly these parts running: who is measured shares the cores with nobody else.
