@@ -4,6 +4,8 @@ import asyncio
 
 from fastapi import FastAPI
 
+from services.scoring.actions.routes import router as actions
+from services.scoring.actions.service import keep_actions
 from services.scoring.models.routes import router as models
 from services.scoring.models.service import watch_drift
 from services.scoring.reactions import reactions_for
@@ -43,12 +45,13 @@ def create_app(settings: ScoringSettings | None = None, bus: Bus | None = None) 
     app = create_service_app(
         chosen,
         title="Scoring",
-        routers=[models, value, value_index],
+        routers=[models, value, value_index, actions],
         reactions=[reactions_for(chosen)],
         section=SECTION,
         jobs=[
             Job("scores", JOB_EVERY_S, keep),
             Job("value index", JOB_EVERY_S, keep_indexed),
+            Job("next actions", JOB_EVERY_S, lambda database: keep_actions(database, chosen)),
             Job("model drift", chosen.drift_every_s, watch),
         ],
         bus=bus,

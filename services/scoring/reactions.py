@@ -11,6 +11,7 @@ from uuid import UUID
 
 import asyncpg
 
+from services.scoring.actions import store as actions
 from services.scoring.facts import store as facts
 from services.scoring.settings import ScoringSettings
 from services.scoring.value.service import refresh
@@ -101,3 +102,4 @@ async def react(
     if changed and (purchases or refunds):
         await facts.note_change(connection)
     await value_index.note_due(connection, sorted(touched))
+    await actions.note_due(connection, sorted(touched))

@@ -27,6 +27,7 @@ _BUILD = """
             'value', i.value, 'grade', i.grade, 'parts', i.parts,
             'moved', CASE WHEN i.moved IS NOT NULL THEN jsonb_build_object(
                 'part', i.moved, 'by', i.moved_by) END) END,
+        'next_best_actions', coalesce(n.actions, '[]'),
         'models', jsonb_build_object(
             'purchases', s.purchase_kind || '/' || s.purchase_model,
             'spend', 'gamma_gamma/' || s.spend_model,
@@ -47,6 +48,7 @@ _BUILD = """
     )::text AS body
     FROM customer_facts f JOIN customer_scores s USING (customer_id)
     LEFT JOIN value_indexes i USING (customer_id)
+    LEFT JOIN next_actions n USING (customer_id)
     LEFT JOIN models m ON m.kind = s.purchase_kind AND m.version = s.purchase_model
     WHERE f.customer_id = ANY ($1)
 """

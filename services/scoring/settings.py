@@ -52,6 +52,18 @@ class ScoringSettings(ServiceSettings):
     scheduler_chunks: int = Field(8, ge=1, le=256, description="Chunks computed there at a time.")
     walk_s: float = Field(5.0, gt=0, le=60, description="How long one turn of a walk over all may take.")
 
+    actions_without_consent: tuple[str, ...] = Field(
+        ("service",), description="Purposes that need no consent; for the others no word means no."
+    )
+    actions_contact_limit: int = Field(
+        2, ge=0, le=1000, description="Contacts of a customer, over all actions,"
+    )
+    actions_contact_days: int = Field(30, ge=1, le=3650, description="in so many days.")
+    actions_minimum_gain: int = Field(
+        100, ge=0, le=10**12, description="Less is not worth recommending; minor units."
+    )
+    actions_expire_days: int = Field(7, ge=1, le=365, description="How long a recommendation stands.")
+
     def observed(self, now: datetime) -> date:
         """The observation date: the day that customers are scored as of, in UTC."""
         return self.as_of or now.date()

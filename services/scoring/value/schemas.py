@@ -69,6 +69,16 @@ class ValueIndexed(BaseModel):
     moved: Moved | None
 
 
+class NextAction(BaseModel):
+    """What could be done next for a customer, and what it is expected to bring, in minor units."""
+
+    action: str
+    gain: int
+    channel: str
+    offer: str | None
+    reasons: list[str]
+
+
 class Window(BaseModel):
     """First day with a purchase, and the observation date."""
 
@@ -131,6 +141,7 @@ class ScoresOut(BaseModel):
     expected_purchases: Expected | None
     clv: Value | None
     value_index: ValueIndexed | None
+    next_best_actions: list[NextAction]
     models: ModelsUsed
     facts: Facts
     unknown: list[Unknown]
