@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import httpx
 from fastapi import FastAPI
 
-from gateway.edge import dead_letters, documents, routes
+from gateway.edge import dead_letters, documents, jobs, routes
 from gateway.edge.install import install_edge
 from gateway.intake import partners, receipts, webhooks
 from gateway.intake.receipts import purging
@@ -21,6 +21,7 @@ ROUTERS = (
     partners.router,
     routes.router,
     dead_letters.router,
+    jobs.router,
     documents.router,
     view.plain,
     view.router,

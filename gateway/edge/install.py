@@ -39,7 +39,7 @@ def install_edge(
     callers = app.state.callers = Callers(settings)
     services = app.state.upstreams = Upstreams.of(settings, transports)
     itself = Upstream("gateway", "http://gateway", httpx.ASGITransport(app=_inside(app)), settings)
-    app.state.dead_letters_of = {**services, "gateway": itself}
+    app.state.everywhere = {**services, "gateway": itself}
     door = Middleware(
         Door,
         table=route_table(_described(_Routers(routers)), settings.published),

@@ -68,3 +68,21 @@ class DeadLetters(BaseModel):
     items: list[DeadLetter]
     next_cursor: str | None
     unavailable: list[str]
+
+
+class BackgroundJob(BaseModel):
+    """What a part does by the clock. `last_error` is the kind of its last failure, null once it ran well."""
+
+    service: str
+    name: str
+    last_run_at: datetime | None
+    next_run_at: datetime
+    last_error: str | None
+
+
+class BackgroundJobs(BaseModel):
+    """Background jobs of all parts; `unavailable` names those that did not answer."""
+
+    items: list[BackgroundJob]
+    next_cursor: str | None
+    unavailable: list[str]

@@ -1,4 +1,4 @@
-"""`c360 dead`, `keys` and `partners`: the gateway's administration, through its own API."""
+"""`c360 dead`, `jobs`, `keys` and `partners`: the gateway's administration, through its own API."""
 
 import asyncio
 from typing import Annotated, Any
@@ -23,6 +23,7 @@ def mount(app: typer.Typer) -> None:
     app.add_typer(dead, name="dead")
     app.add_typer(keys, name="keys")
     app.add_typer(partners, name="partners")
+    app.command()(jobs)
 
 
 @dead.command("list")
@@ -59,6 +60,15 @@ def dead_replay(service: Service, dead_letter_id: Id, as_json: JsonOption = Fals
         print_json(answer)
     else:
         console.print(f"{dead_letter_id} is tried again")
+
+
+def jobs(as_json: JsonOption = False) -> None:
+    """What all parts do by the clock: the last run, the next one, and what went wrong.
+
+    Example: c360 jobs
+    """
+    columns = ("service", "name", "last_run_at", "next_run_at", "last_error")
+    _show_items(_get("/v1/admin/jobs"), columns, as_json, empty="no jobs")
 
 
 @keys.command("list")

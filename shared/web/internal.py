@@ -1,4 +1,4 @@
-"""What services show the gateway only: their sections and dead letters. Not in the public document."""
+"""What services show the gateway only: sections, dead letters and jobs. Not in the public document."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -25,9 +25,10 @@ class Ids(Schema):
 
 
 def internal_router(section: Section | None) -> APIRouter:
-    """Routes under /internal: the section, if this service has one, and the dead letters."""
+    """Routes under /internal: the section, if this service has one, the dead letters and the jobs."""
     router = APIRouter(prefix="/internal", include_in_schema=False)
     _add_dead_letters(router)
+    _add_jobs(router)
     if section is not None:
         _add_sections(router, section)
         _add_customers(router, section)
@@ -123,6 +124,13 @@ def _add_dead_letters(router: APIRouter) -> None:
         if row is None:
             raise NotFound("There is no such dead letter.")
         return dict(row)
+
+
+def _add_jobs(router: APIRouter) -> None:
+    @router.get("/jobs", dependencies=[scope("admin")])
+    async def list_jobs(pool: Pool) -> dict[str, Any]:
+        rows = await pool.fetch("SELECT name, last_run_at, next_run_at, last_error FROM jobs ORDER BY name")
+        return {"items": [dict(row) for row in rows]}
 
 
 def _readable(envelope: str) -> Any:

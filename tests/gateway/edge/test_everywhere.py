@@ -1,4 +1,4 @@
-"""Dead letters of every part in one list, from real service plumbing."""
+"""Dead letters and background jobs of every part in one list, from real service plumbing."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -13,6 +13,7 @@ from shared.ids import new_id
 from tests.conftest import MakeDatabase
 from tests.gateway.edge.conftest import StartGateway
 from tests.gateway.edge.doors import caller
+from tests.support.apps import eventually
 from tests.support.probe.app import PACKAGE, ProbeSettings, create_app
 
 NOWHERE = {f"{name}_url": "http://127.0.0.1:1" for name in ("feedback", "loyalty", "scoring")}
@@ -100,3 +101,22 @@ async def test_only_who_may_see_personal_data_reads_the_event(gateway: FastAPI, 
     async with caller(gateway, made["key"]) as clerk:
         assert (await clerk.get("/v1/admin/dead-letters")).status_code == 200
         assert (await clerk.get(f"/v1/admin/dead-letters/profile/{id_}")).status_code == 403
+
+
+async def test_the_jobs_of_all_parts_say_when_they_ran_and_run_next(gateway: FastAPI) -> None:
+    async with caller(gateway) as client:
+
+        async def ran() -> list[dict[str, Any]]:
+            found = (await client.get("/v1/admin/jobs")).json()
+            assert found["unavailable"] == ["feedback", "loyalty", "scoring"]
+            items: list[dict[str, Any]] = found["items"]
+            wanted = {("profile", "housekeeping"), ("gateway", "housekeeping")}
+            done = {(item["service"], item["name"]) for item in items if item["last_run_at"]}
+            return items if wanted <= done else []
+
+        for item in await eventually(ran):
+            assert item["last_error"] is None
+            assert item["last_run_at"] is None or item["next_run_at"] > item["last_run_at"]
+        ours = (await client.get("/v1/admin/jobs", params={"service": "gateway"})).json()["items"]
+        assert {item["service"] for item in ours} == {"gateway"}
+        assert (await client.get("/v1/admin/jobs", params={"service": "shop"})).status_code == 422
