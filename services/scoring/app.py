@@ -9,6 +9,9 @@ from services.scoring.actions.service import keep_actions
 from services.scoring.models.routes import router as models
 from services.scoring.models.service import watch_drift
 from services.scoring.reactions import reactions_for
+from services.scoring.recommendations.item_routes import router as items
+from services.scoring.recommendations.routes import router as recommendations
+from services.scoring.recommendations.service import Refresher
 from services.scoring.section import SECTION
 from services.scoring.settings import ScoringSettings
 from services.scoring.value.routes import router as value
@@ -45,13 +48,14 @@ def create_app(settings: ScoringSettings | None = None, bus: Bus | None = None) 
     app = create_service_app(
         chosen,
         title="Scoring",
-        routers=[models, value, value_index, actions],
+        routers=[models, value, value_index, actions, recommendations, items],
         reactions=[reactions_for(chosen)],
         section=SECTION,
         jobs=[
             Job("scores", JOB_EVERY_S, keep),
             Job("value index", JOB_EVERY_S, keep_indexed),
             Job("next actions", JOB_EVERY_S, lambda database: keep_actions(database, chosen)),
+            Job("recommendations", JOB_EVERY_S, Refresher(chosen)),
             Job("model drift", chosen.drift_every_s, watch),
         ],
         bus=bus,

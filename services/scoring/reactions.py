@@ -13,6 +13,7 @@ import asyncpg
 
 from services.scoring.actions import store as actions
 from services.scoring.facts import store as facts
+from services.scoring.recommendations.store import note_changes as note_recommendation_changes
 from services.scoring.settings import ScoringSettings
 from services.scoring.value.service import refresh
 from services.scoring.value_index import store as value_index
@@ -101,5 +102,6 @@ async def react(
     )
     if changed and (purchases or refunds):
         await facts.note_change(connection)
+        await note_recommendation_changes(connection, sum(len(p.lines) for p in purchases) + len(refunds))
     await value_index.note_due(connection, sorted(touched))
     await actions.note_due(connection, sorted(touched))

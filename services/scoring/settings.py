@@ -63,6 +63,33 @@ class ScoringSettings(ServiceSettings):
         100, ge=0, le=10**12, description="Less is not worth recommending; minor units."
     )
     actions_expire_days: int = Field(7, ge=1, le=365, description="How long a recommendation stands.")
+    budget_timeout_s: float = Field(300.0, gt=0, le=3600, description="How long one may be solved.")
+    budget_attempts: int = Field(
+        3, ge=1, le=20, description="How often a plan is begun: a process that ends leaves it to another."
+    )
+    budget_waiting: int = Field(20, ge=1, le=1000, description="Most plans for a budget that wait.")
+
+    recommend_half_life_days: float = Field(
+        180.0, ge=1, le=36500, description="A purchase this old counts half in what goes with what."
+    )
+    recommend_neighbours: int = Field(30, ge=1, le=100, description="Items kept beside each item.")
+    recommend_support: float = Field(
+        5.0, ge=0, le=1000, description="A pair that n customers bought counts n / (n + this)."
+    )
+    recommend_together: float = Field(0.7, ge=0, le=1, description="Weight of what is bought together,")
+    recommend_alike: float = Field(0.2, ge=0, le=1, description="of what is alike,")
+    recommend_popular: float = Field(0.1, ge=0, le=1, description="and of what many buy.")
+    recommend_group: str | None = Field(
+        None, max_length=100, description="The customers' attribute that popularity is kept apart by."
+    )
+    recommend_items: int = Field(20_000, ge=2, le=100_000, description="Most items that are learnt of.")
+    recommend_basket: int = Field(200, ge=2, le=10_000, description="Most items of a customer, the newest.")
+    recommend_pairs: int = Field(
+        2_000_000, ge=100, le=20_000_000, description="Most pairs of a customer and an item, the newest."
+    )
+    recommend_share: float = Field(0.05, ge=0, le=1, description="Learn anew when this share is new,")
+    recommend_quiet_s: float = Field(30.0, ge=0, le=3600, description="the first of it this long ago,")
+    recommend_wait_s: float = Field(3600.0, ge=1, le=7 * 86400, description="or anything is, this long ago.")
 
     def observed(self, now: datetime) -> date:
         """The observation date: the day that customers are scored as of, in UTC."""

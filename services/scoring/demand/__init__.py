@@ -1,0 +1,1 @@
+"""How much will be bought in the coming weeks, by segment, and how that compares with what came."""

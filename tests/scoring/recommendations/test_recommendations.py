@@ -1,0 +1,129 @@
+"""What to offer whom: learnt from purchases, served at once, nothing that was bought or is out of stock."""
+
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import numpy as np
+
+from services.scoring.app import create_app
+from services.scoring.settings import ScoringSettings
+from shared.contracts.handles import LineItem, Purchase
+from shared.messaging.local import LocalBus
+from tests.scoring.events import bought, given_back, hear, purchase, refund, registered
+from tests.support.apps import eventually, running
+
+KITCHEN, GARDEN = [f"K{n}" for n in range(12)], [f"G{n}" for n in range(12)]
+
+
+def sold(customer: UUID, on: float, *skus: str) -> Purchase:
+    """A purchase with one line for each sku; the first letter tells the category."""
+    lines = tuple(LineItem(sku=sku, category=sku[0], amount=1000) for sku in skus)
+    return purchase(customer, on, 1000 * len(skus)).model_copy(update={"lines": lines})
+
+
+async def keep_lines(app: Any, *purchases: Purchase) -> None:
+    await app.state.database.pool.executemany(
+        "INSERT INTO purchase_lines VALUES ($1, $2, $3, $4, 1, $5) ON CONFLICT DO NOTHING",
+        [(p.purchase_id, n, x.sku, x.category, x.amount) for p in purchases for n, x in enumerate(p.lines)],
+    )
+
+
+def shopping(customers: list[UUID], seed: int = 1) -> list[Purchase]:
+    """Each customer buys three items of one category and one of the other, some early, some late."""
+    rng, found = np.random.default_rng(seed), []
+    for n, customer in enumerate(customers):
+        own, other = (KITCHEN, GARDEN) if n % 2 else (GARDEN, KITCHEN)
+        for on, sku in zip((20, 90, 160), rng.choice(own, 3, replace=False), strict=True):
+            found.append(sold(customer, on, str(sku)))
+        if n % 5 == 0:
+            found.append(sold(customer, 50, str(rng.choice(other))))
+    return found
+
+
+async def test_customers_are_offered_what_goes_with_what_they_bought(settings: ScoringSettings) -> None:
+    bus = LocalBus()
+    app = create_app(settings, bus)
+    async with running(app) as client:
+        database = app.state.database
+
+        async def offers(customer: UUID, limit: int = 10) -> Any:
+            answer = await client.get(f"/v1/recommendations/{customer}", params={"limit": limit})
+            assert answer.status_code == 200, answer.text
+            return answer.json()
+
+        async def told(*purchases: Purchase) -> None:
+            await hear(database, settings, bought(*purchases))
+            await keep_lines(app, *purchases)
+
+        nobody = await client.post("/v1/recommendations:fit")
+        assert (nobody.status_code, nobody.json()["type"]) == (409, "/problems/no-lines")
+        fan, newcomer = uuid4(), uuid4()
+        first = sold(fan, 10, "K0", "K1")
+        await told(first)
+        await hear(database, settings, registered(newcomer))
+        alone = await client.post("/v1/recommendations:fit")
+        assert (alone.status_code, alone.json()["type"]) == (409, "/problems/too-few-customers")
+        empty = await offers(fan)
+        assert (empty["items"], empty["model"]) == ([], None)
+        assert "nothing has been learnt yet" in empty["unknown"][0]["why"]
+        assert (await client.get(f"/v1/recommendations/{uuid4()}")).status_code == 404
+
+        await told(*shopping([uuid4() for _ in range(80)]))
+        learnt = await client.post("/v1/recommendations:fit")
+        assert learnt.status_code == 201, learnt.text
+        model = learnt.json()
+        assert (model["items"], model["customers"], model["serving"]) == (24, 81, True)
+        quality = model["quality"]
+        assert quality["better"]
+        assert quality["mixed"]["recall"] > quality["popularity"]["recall"]
+
+        shown = await offers(fan)
+        assert shown["model"] == model["name"]
+        assert {item["sku"] for item in shown["items"][:4]} < set(KITCHEN) - {"K0", "K1"}
+        best = shown["items"][0]
+        assert best["reason"].startswith(("bought with K0 by", "bought with K1 by"))
+        assert best["reason"].endswith("which they bought on 2026-01-11")
+        assert sum(best["parts"].values()) == best["score"]
+        assert {"what": "stock", "why": "nobody has told the stock of 10 of the items: PUT /v1/items/{sku}"} in (
+            shown["unknown"]
+        )
+        popular = await offers(newcomer)
+        assert popular["items"][0]["reason"] == "bought most of late"
+        assert popular["unknown"][0]["what"] == "taste"
+
+        # What is bought now is no longer offered, and what is given back is not offered again either.
+        top = best["sku"]
+        again = sold(fan, 170, top)
+        await told(again)
+        assert top not in {item["sku"] for item in (await offers(fan))["items"]}
+        await hear(database, settings, given_back(refund(again, on=171)))
+        assert top not in {item["sku"] for item in (await offers(fan))["items"]}
+
+        second = shown["items"][1]["sku"]
+        off = {"category": "K", "in_stock": False}
+        assert (await client.put(f"/v1/items/{second}", json=off)).json()["told"]
+        assert second not in {item["sku"] for item in (await offers(fan))["items"]}
+        assert "K0" not in {item["sku"] for item in (await offers(fan))["items"]}
+        await client.put("/v1/items/K0", json={"category": "K", "repeatable": True})
+        assert "K0" in {item["sku"] for item in (await offers(fan))["items"]}
+
+        # An item that nobody has bought yet is offered to those who bought what is like it.
+        await client.put("/v1/items/KX", json={"category": "K", "attributes": {"material": "steel"}})
+        later = (await client.post("/v1/recommendations:fit")).json()
+        assert later["version"] > model["version"]
+        fresh = {item["sku"]: item for item in (await offers(fan))["items"]}
+        assert fresh["KX"]["reason"].startswith("like K")
+        assert fresh["KX"]["parts"]["together"] == 0
+        assert [m["serving"] for m in (await client.get("/v1/recommendations/models")).json()["items"]] == [
+            True,
+            False,
+        ]
+        assert await database.pool.fetchval("SELECT count(DISTINCT version) FROM item_neighbours") == 1
+
+        everything = {"items": [{"sku": sku, "in_stock": False} for sku in (*KITCHEN, *GARDEN, "KX")]}
+        await client.post("/v1/items:batch", json=everything)
+        gone = await offers(fan)
+        assert gone["items"] == []
+        assert "nothing is in stock" in gone["unknown"][0]["why"]
+    await bus.close()
