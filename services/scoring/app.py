@@ -4,8 +4,11 @@ import asyncio
 
 from fastapi import FastAPI
 
+from services.scoring.actions.budgets.routes import router as budgets
 from services.scoring.actions.routes import router as actions
 from services.scoring.actions.service import keep_actions
+from services.scoring.experiments.routes import router as experiments
+from services.scoring.experiments.service import finish_due
 from services.scoring.models.routes import router as models
 from services.scoring.models.service import watch_drift
 from services.scoring.reactions import reactions_for
@@ -13,6 +16,8 @@ from services.scoring.recommendations.item_routes import router as items
 from services.scoring.recommendations.routes import router as recommendations
 from services.scoring.recommendations.service import Refresher
 from services.scoring.section import SECTION
+from services.scoring.segments.routes import router as segments
+from services.scoring.segments.service import keep_segments
 from services.scoring.settings import ScoringSettings
 from services.scoring.value.routes import router as value
 from services.scoring.value.service import keep_true
@@ -48,7 +53,7 @@ def create_app(settings: ScoringSettings | None = None, bus: Bus | None = None) 
     app = create_service_app(
         chosen,
         title="Scoring",
-        routers=[models, value, value_index, actions, recommendations, items],
+        routers=[models, value, value_index, actions, budgets, recommendations, items, segments, experiments],
         reactions=[reactions_for(chosen)],
         section=SECTION,
         jobs=[
@@ -56,6 +61,8 @@ def create_app(settings: ScoringSettings | None = None, bus: Bus | None = None) 
             Job("value index", JOB_EVERY_S, keep_indexed),
             Job("next actions", JOB_EVERY_S, lambda database: keep_actions(database, chosen)),
             Job("recommendations", JOB_EVERY_S, Refresher(chosen)),
+            Job("segments", JOB_EVERY_S, lambda database: keep_segments(database, chosen)),
+            Job("experiments", JOB_EVERY_S, lambda database: finish_due(database, chosen)),
             Job("model drift", chosen.drift_every_s, watch),
         ],
         bus=bus,

@@ -81,10 +81,10 @@ def effect(treated: Moments, control: Moments, *, share: bool) -> Effect:
     """The difference of two arms' means.
 
     Shares (y of 0 and 1) are read as Agresti & Caffo (2000), The American Statistician 54(4), 280-288, do: as
-    if each arm had one success and one failure more, which matters in a small arm only. Other outcomes are adjusted by x where it is
-    known: y - theta x with theta the pooled cov(y, x) / var(x), as in CUPED of Deng, Xu, Kohavi & Walker
-    (2013), "Improving the sensitivity of online controlled experiments by utilizing pre-experiment data",
-    WSDM, which keeps the mean difference and takes away the variance that x explains.
+    if each arm had one success and one failure more, which matters in a small arm only. Other outcomes are
+    adjusted by x where it is known: y - theta x with theta the pooled cov(y, x) / var(x). That is CUPED of
+    Deng, Xu, Kohavi & Walker (2013), "Improving the sensitivity of online controlled experiments by utilizing
+    pre-experiment data", WSDM: the difference keeps its mean and loses the variance that x explains.
     """
     customers = treated.n + control.n
     if share:
@@ -138,7 +138,7 @@ def mismatch(counts: Sequence[int], shares: Sequence[float]) -> float:
 
 
 def customers_needed(error: float, customers: float, effect_size: float, alpha: float, power: float) -> float:
-    """Customers until an effect of this size is seen by the sequence with this power, at the spread so far."""
+    """Customers until an effect of this size is seen with this power, at the spread so far."""
     tightest = float(spread(1.0, alpha, np.array(1.0)))
     reach = tightest + NormalDist().inv_cdf(power)
     return customers * (error * reach / effect_size) ** 2

@@ -1,0 +1,182 @@
+"""What customers did since they were exposed, as sufficient statistics per arm: the database adds it up.
+
+A customer's outcome begins after their first exposure and ends with their `outcome_days` or the experiment,
+whichever is first. Purchases that were refunded in full never happened; revenue is net of refunds. With
+`outcome_days` only customers whose days are over are counted, so that each has had the same time. Customers
+whom a merge put into two arms are left out.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import numpy as np
+
+from services.scoring.experiments.reading import Moments
+from services.scoring.experiments.rules import ANSWERED, Metric
+
+# $1 the experiment, or null for the whole audience as if exposed $4 ago; $2 the end of reading; $3 how long
+# an outcome takes, or null; $5 retention; $6 currency; $7 metrics; $8 how long before exposure counts;
+# $9 segment; $10 refunds are known until then.
+_MOMENTS = """
+    WITH exposed AS (
+        SELECT customer_id, min(arm) AS arm, min(exposed_at) AS at
+        FROM exposures WHERE experiment_id = $1 AND exposed_at < $2
+        GROUP BY customer_id HAVING min(arm) = max(arm)
+        UNION ALL
+        SELECT f.customer_id, 0, $2 - $4::interval
+        FROM customer_facts f LEFT JOIN customer_scores s USING (customer_id)
+        WHERE $1::uuid IS NULL AND ($9::text IS NULL OR s.segment = $9)
+    ), final AS (
+        SELECT customer_id, arm, at, least($2, coalesce(at + $3::interval, $2)) AS until
+        FROM exposed WHERE $3::interval IS NULL OR at + $3 <= $2
+    ), given_back AS (
+        SELECT purchase_id, sum(amount) AS amount FROM refunds WHERE occurred_at <= $10 GROUP BY 1
+    ), bought AS (
+        SELECT e.customer_id,
+               count(*) FILTER (WHERE p.occurred_at > e.at) AS purchases,
+               bool_or(p.occurred_at > e.at + $5::interval) AS kept,
+               sum(p.amount - coalesce(g.amount, 0))
+                   FILTER (WHERE p.occurred_at > e.at AND p.currency = $6) AS revenue
+        FROM final e JOIN purchases p USING (customer_id) LEFT JOIN given_back g ON g.purchase_id = p.id
+        WHERE p.occurred_at > e.at AND p.occurred_at <= e.until AND (g.amount IS NULL OR g.amount < p.amount)
+        GROUP BY 1
+    ), before AS (
+        SELECT e.customer_id, sum(p.amount) AS spend
+        FROM final e JOIN purchases p USING (customer_id)
+        WHERE p.currency = $6 AND p.occurred_at <= e.at AND p.occurred_at > e.at - $8::interval
+        GROUP BY 1
+    ), asked AS (
+        SELECT e.customer_id, count(*) AS tickets
+        FROM final e JOIN tickets t USING (customer_id)
+        WHERE 'tickets' = ANY ($7::text[]) AND t.opened_at > e.at AND t.opened_at <= e.until
+        GROUP BY 1
+    ), answered AS (
+        SELECT e.customer_id, avg(a.score) FILTER (WHERE a.kind = 'csat') AS csat,
+               avg(CASE WHEN a.score >= 9 THEN 100 WHEN a.score <= 6 THEN -100 ELSE 0 END)
+                   FILTER (WHERE a.kind = 'nps') AS nps
+        FROM final e JOIN survey_answers a USING (customer_id)
+        WHERE $7::text[] && '{nps,csat}' AND a.occurred_at > e.at AND a.occurred_at <= e.until
+        GROUP BY 1
+    ), outcomes AS (
+        SELECT e.arm, m.metric, m.y::float8 AS y, coalesce(b.spend, 0)::float8 AS x
+        FROM final e
+        LEFT JOIN bought o USING (customer_id) LEFT JOIN before b USING (customer_id)
+        LEFT JOIN asked t USING (customer_id) LEFT JOIN answered a USING (customer_id)
+        CROSS JOIN LATERAL (VALUES
+            ('conversion', CASE WHEN o.purchases > 0 THEN 1 ELSE 0 END),
+            ('retention', CASE WHEN o.kept THEN 1 ELSE 0 END),
+            ('purchases', coalesce(o.purchases, 0)),
+            ('revenue', coalesce(o.revenue, 0)),
+            ('tickets', coalesce(t.tickets, 0)),
+            ('nps', a.nps),
+            ('csat', a.csat)) AS m (metric, y)
+        WHERE m.metric = ANY ($7) AND m.y IS NOT NULL
+    )
+    SELECT arm, metric, count(*)::float8 AS n, avg(y) AS mean, coalesce(var_samp(y), 0) AS variance,
+           count(*) FILTER (WHERE y <> 0)::float8 AS active, avg(x) AS x_mean,
+           coalesce(var_samp(x), 0) AS x_variance, coalesce(covar_samp(y, x), 0) AS covariance
+    FROM outcomes GROUP BY arm, metric
+"""
+_COUNTS = """
+    WITH told AS (
+        SELECT customer_id, arm, exposed_at FROM exposures WHERE experiment_id = $1 AND exposed_at < $2
+    ), assigned AS (
+        SELECT arm, count(*) AS assigned FROM told GROUP BY arm
+    ), now AS (
+        SELECT arm, count(*) FILTER (WHERE NOT torn AND at + $3::interval > $2) AS waiting,
+               count(*) FILTER (WHERE torn) AS torn
+        FROM (SELECT customer_id, min(arm) AS arm, min(exposed_at) AS at, min(arm) <> max(arm) AS torn
+              FROM told GROUP BY customer_id) e GROUP BY arm
+    )
+    SELECT arm, assigned, coalesce(waiting, 0) AS waiting, coalesce(torn, 0) AS torn
+    FROM assigned LEFT JOIN now USING (arm)
+"""
+# How many customers of the audience come by in a day: those with a purchase in the last four weeks.
+_PER_DAY = """
+    SELECT count(*) / 28.0::float8 FROM customer_facts f LEFT JOIN customer_scores s USING (customer_id)
+    WHERE ($2::text IS NULL OR s.segment = $2) AND EXISTS (
+        SELECT FROM purchases p WHERE p.customer_id = f.customer_id
+        AND p.occurred_at > $1::timestamptz - interval '28 days' AND p.occurred_at <= $1)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which outcomes count: until when, for how long after exposure, and how long before it spend counts."""
+
+    until: datetime
+    outcome_days: int | None
+    retention_days: int
+    before_days: int
+    currency: str | None
+    refunds_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Of one arm: customers assigned to it, those whose outcome takes longer yet, and those in two arms.
+
+    Merges do not change the first number, which is what the shares speak of.
+    """
+
+    assigned: int
+    waiting: int
+    torn: int
+
+
+async def moments(
+    connection: asyncpg.Connection,
+    experiment_id: UUID | None,
+    metrics: list[Metric],
+    window: Window,
+    *,
+    segment: str | None = None,
+    history_days: int = 28,
+) -> dict[tuple[int, Metric], Moments]:
+    """The statistics by arm and metric; an arm in which nobody counts is left out.
+
+    Without an experiment: of all customers (of a segment) over the last `history_days`, as arm 0.
+    """
+    rows = await connection.fetch(
+        _MOMENTS,
+        experiment_id,
+        window.until,
+        _days(window.outcome_days),
+        _days(history_days),
+        _days(window.retention_days),
+        window.currency,
+        metrics,
+        _days(window.before_days),
+        segment,
+        window.refunds_until,
+    )
+    return {(row["arm"], row["metric"]): _moments(row, row["metric"]) for row in rows}
+
+
+async def counts(connection: asyncpg.Connection, experiment_id: UUID, window: Window) -> dict[int, Counts]:
+    """How many customers each arm has. Those in two arms are counted in the first of them."""
+    rows = await connection.fetch(_COUNTS, experiment_id, window.until, _days(window.outcome_days))
+    return {row["arm"]: Counts(row["assigned"], row["waiting"], row["torn"]) for row in rows}
+
+
+async def per_day(connection: asyncpg.Connection, now: datetime, segment: str | None) -> float:
+    """Customers of the audience who come by in a day, from the purchases of the last four weeks."""
+    found: float = await connection.fetchval(_PER_DAY, now, segment)
+    return found
+
+
+def _moments(row: Any, metric: Metric) -> Moments:
+    n, mean, variance, active, x_mean, x_variance, covariance = (
+        np.array(row[name], dtype=np.float64)
+        for name in ("n", "mean", "variance", "active", "x_mean", "x_variance", "covariance")
+    )
+    if metric in ANSWERED:  # a score of zero is an answer like the others
+        active = n
+    return Moments(n, mean, variance, active, x_mean, x_variance, covariance)
+
+
+def _days(days: int | None) -> timedelta | None:
+    return None if days is None else timedelta(days=days)
