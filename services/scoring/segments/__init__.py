@@ -1,0 +1,1 @@
+"""Groups of customers: by rules in a small expression language, and by likeness."""
