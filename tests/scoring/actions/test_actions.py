@@ -33,12 +33,17 @@ async def recommended(database: Database) -> list[dict[str, Any]]:
 
 async def consent(database: Database, customer: UUID, channel: str, status: str, day: int) -> None:
     await database.pool.execute(
-        "INSERT INTO consents VALUES ($1, 'marketing', $2, $3, $4)",
+        "INSERT INTO told_consents VALUES ($1, NULL, 'marketing', $2, $3, $4, uuid7())",
         customer,
         channel,
         status,
         utc_now() + timedelta(days=day),
     )
+
+
+async def note(database: Database, customer: UUID) -> None:
+    async with database.pool.acquire() as connection:
+        await store.note_due(connection, [customer])
 
 
 async def test_the_best_action_is_recommended_once_until_it_is_another(
@@ -56,7 +61,7 @@ async def test_the_best_action_is_recommended_once_until_it_is_another(
     assert await recommended(database) == []  # a promoter, but they never consented to marketing
 
     await consent(database, customer, "any", "granted", -2)
-    await store.note_due(await database.pool.acquire(), [customer])
+    await note(database, customer)
     await settle(database, settings)
     (first,) = await recommended(database)
     assert (first["action"], first["channel"], first["offer"], first["arm"]) == (
@@ -69,9 +74,8 @@ async def test_the_best_action_is_recommended_once_until_it_is_another(
         "they would recommend us with 10 of 10",
         "0.02 (assumed) of 90000 at stake, past spend standing for lifetime value, less 100",
     ]
-    async with database.pool.acquire() as connection:
-        await store.note_due(connection, [customer])
-        await store.note_measured(connection, "apology", 0.1, "E-1")  # everyone is chosen for anew
+    await note(database, customer)
+    await store.note_measured(database.pool, "apology", 0.1, "E-1")  # everyone is chosen for anew
     await settle(database, settings)
     assert len(await recommended(database)) == 1
 
