@@ -5,8 +5,12 @@ import asyncio
 from fastapi import FastAPI
 
 from services.scoring.actions.budgets.routes import router as budgets
+from services.scoring.actions.budgets.service import make_next
 from services.scoring.actions.routes import router as actions
 from services.scoring.actions.service import keep_actions
+from services.scoring.churn.routes import router as churn
+from services.scoring.churn.service import keep_churn
+from services.scoring.experiments.effect_routes import router as effects
 from services.scoring.experiments.routes import router as experiments
 from services.scoring.experiments.service import finish_due
 from services.scoring.models.routes import router as models
@@ -14,7 +18,7 @@ from services.scoring.models.service import watch_drift
 from services.scoring.reactions import reactions_for
 from services.scoring.recommendations.item_routes import router as items
 from services.scoring.recommendations.routes import router as recommendations
-from services.scoring.recommendations.service import Refresher
+from services.scoring.recommendations.service import refreshing
 from services.scoring.section import SECTION
 from services.scoring.segments.routes import router as segments
 from services.scoring.segments.service import keep_segments
@@ -53,14 +57,28 @@ def create_app(settings: ScoringSettings | None = None, bus: Bus | None = None) 
     app = create_service_app(
         chosen,
         title="Scoring",
-        routers=[models, value, value_index, actions, budgets, recommendations, items, segments, experiments],
+        routers=[
+            models,
+            value,
+            value_index,
+            churn,
+            actions,
+            budgets,
+            recommendations,
+            items,
+            segments,
+            experiments,
+            effects,
+        ],
         reactions=[reactions_for(chosen)],
         section=SECTION,
         jobs=[
             Job("scores", JOB_EVERY_S, keep),
             Job("value index", JOB_EVERY_S, keep_indexed),
+            Job("churn", JOB_EVERY_S, lambda database: keep_churn(database, chosen)),
             Job("next actions", JOB_EVERY_S, lambda database: keep_actions(database, chosen)),
-            Job("recommendations", JOB_EVERY_S, Refresher(chosen)),
+            Job("budgets", JOB_EVERY_S, lambda database: make_next(database, chosen)),
+            Job("recommendations", JOB_EVERY_S, refreshing(chosen)),
             Job("segments", JOB_EVERY_S, lambda database: keep_segments(database, chosen)),
             Job("experiments", JOB_EVERY_S, lambda database: finish_due(database, chosen)),
             Job("model drift", chosen.drift_every_s, watch),
