@@ -25,7 +25,7 @@ class Snapshot(NamedTuple):
 # Rows as gateway/view/answer.py takes them. Postgres writes `as_of` as JSON, which costs less than making it
 # a datetime here and writing that.
 # Index: view_sections_pkey.
-READ_MANY = """
+_READ_MANY = """
     SELECT customer_id, section, version, to_json(as_of)::text, body FROM view_sections
     WHERE customer_id = ANY($1::uuid[])
 """
@@ -85,7 +85,7 @@ _CUSTOMERS_AFTER = """
 async def read_many(pool: asyncpg.Pool, customer_ids: Sequence[UUID]) -> list[list[Row]]:
     """Each customer's rows, as `from_rows` takes them, in the order of the ids; none for a stranger."""
     found: dict[UUID, list[Row]] = {customer_id: [] for customer_id in customer_ids}
-    for row in await pool.fetch(READ_MANY, customer_ids):
+    for row in await pool.fetch(_READ_MANY, customer_ids):
         found[row[0]].append(row[1:])
     return [found[customer_id] for customer_id in customer_ids]
 

@@ -48,3 +48,4 @@ async def fill(connection: asyncpg.Connection, size: int) -> None:
             await connection.execute("SET LOCAL session_replication_role = replica")
             await connection.execute(_FILL, start, min(start + CHUNK, size), EARNINGS, POINTS)
     await connection.execute("VACUUM ANALYZE")
+    await connection.execute("CHECKPOINT")  # or the first postings would wait for the filling's pages

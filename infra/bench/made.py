@@ -9,7 +9,6 @@ import asyncpg
 import orjson
 
 from gateway.view.answer import compose, from_rows
-from infra.bench.stage import Stage
 from shared.contracts.sections import SECTIONS
 
 AS_OF = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -80,17 +79,6 @@ async def fill_view(gateway: asyncpg.Pool, customers: int) -> None:
             columns=["customer_id", "section", "version", "as_of", "body"],
         )
         await connection.execute("VACUUM (FREEZE, ANALYZE) view_sections")
-
-
-async def make_view(stage: Stage, name: str, customers: int) -> None:
-    """A gateway's database with so many customers in the view, and their ids by number in `bench_ids`."""
-    pool = await stage.another("gateway", name)
-    await fill_view(pool, customers)
-    async with pool.acquire() as connection:
-        await connection.execute("CREATE TABLE bench_ids (number int PRIMARY KEY, id uuid NOT NULL)")
-        ids = ((number, customer_id(number)) for number in range(customers))
-        await connection.copy_records_to_table("bench_ids", records=ids)
-        await connection.execute("VACUUM (FREEZE, ANALYZE) bench_ids")
 
 
 def _profile(chance: random.Random) -> dict[str, object]:

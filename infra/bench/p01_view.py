@@ -1,6 +1,7 @@
 """P1: the 360 view from the view, beside a bare FastAPI route that reads one row of the same bytes."""
 
 import random
+from collections.abc import Iterable
 
 import aiohttp
 import asyncpg
@@ -23,15 +24,10 @@ async def run(stage: Stage, effort: Effort) -> list[Figure]:
     gateway = (await stage.have("gateway"))["gateway"]
     await made.fill_view(await stage.pool("c360_gateway"), effort.customers)
     await _fill_rows(await stage.create_database("bench_rows"), effort.customers)
-    numbers = list(range(effort.customers))
-    random.Random(1).shuffle(numbers)
-    headers = {"Authorization": f"Bearer {stage.key}", "Accept": "application/json"}
-    ours = Load(stage.folder / "p1.views", 200, COMPLETE)
+    numbers = in_any_order(effort.customers)
+    headers = asking(stage)
+    ours = view_load(stage, "p1.views", numbers)
     bare = Load(stage.folder / "p1.rows", 200, COMPLETE)
-    write_requests(
-        ours.requests,
-        (http_request("GET", f"/v1/customers/{made.customer_id(n)}/360", headers=headers) for n in numbers),
-    )
     write_requests(
         bare.requests,
         (http_request("GET", f"/rows/{made.customer_id(n)}", headers=headers) for n in numbers),
@@ -49,6 +45,26 @@ async def run(stage: Stage, effort: Effort) -> list[Figure]:
         Figure("360 views/s", [v.per_s for v in views], [r.per_s for r in rows], Reach("≥", 1.0)),
         Figure("p99 ms", [v.p99_ms for v in views], [r.p99_ms for r in rows], Reach("≤", 1.0)),
     ]
+
+
+def asking(stage: Stage) -> dict[str, str]:
+    """Headers of a caller with the run's key."""
+    return {"Authorization": f"Bearer {stage.key}", "Accept": "application/json"}
+
+
+def in_any_order(customers: int) -> list[int]:
+    """The numbers of so many customers, shuffled, always alike."""
+    numbers = list(range(customers))
+    random.Random(1).shuffle(numbers)
+    return numbers
+
+
+def view_load(stage: Stage, name: str, numbers: Iterable[int]) -> Load:
+    """Reads of these customers' 360 views, by their number."""
+    load = Load(stage.folder / name, 200, COMPLETE)
+    paths = (f"/v1/customers/{made.customer_id(n)}/360" for n in numbers)
+    write_requests(load.requests, (http_request("GET", path, headers=asking(stage)) for path in paths))
+    return load
 
 
 async def _fill_rows(pool: asyncpg.Pool, customers: int) -> None:

@@ -1,21 +1,19 @@
-"""P9: postings on ledgers that have grown, and reads of views that have, each beside a small one.
-
-A view's read is measured as P1's query alone, under pgbench: the rest of P1 does not grow, and would hide it.
-"""
+"""P9: postings on ledgers that have grown, and 360 views of more customers, each beside a small one."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from functools import partial
 
-from gateway.view.store import READ_MANY
 from infra.bench import ledgers, made, members, pgbench
 from infra.bench.benchmark import Benchmark, Effort, take_turns
 from infra.bench.figures import Figure, Reach
+from infra.bench.load import fire
+from infra.bench.p01_view import CONNECTIONS, in_any_order, view_load
 from infra.bench.p04a_postings import POST
 from infra.bench.stage import Stage
 
 SLOWER = 1.2
-SOMEBODY = "ARRAY(SELECT id FROM bench_ids WHERE number = :number)"
-READ = "\\set number random(0, :customers - 1)\n" + READ_MANY.replace("$1::uuid[]", SOMEBODY)
+ASKED_FOR = 100_000  # customers at most: as many as P1 asks for, drawn from all there are
 
 
 async def run(stage: Stage, effort: Effort) -> list[Figure]:
@@ -41,15 +39,21 @@ async def _ledgers(stage: Stage, effort: Effort) -> list[Figure]:
 
 
 async def _views(stage: Stage, effort: Effort) -> list[Figure]:
-    file = stage.folder / "p9-read.sql"
-    file.write_text(READ, encoding="utf-8")
-    for size in effort.sizes:
-        await made.make_view(stage, _view(size), size)
+    async with AsyncExitStack() as running:
+        gateways, loads = {}, {}
+        for size in effort.sizes:
+            database = f"bench_view_{size}"
+            await made.fill_view(await stage.another("gateway", database), size)
+            loads[size] = view_load(stage, f"p9.views.{size}", in_any_order(size)[:ASKED_FOR])
+            gateways[size] = await running.enter_async_context(stage.gateway_on(database))
 
-    async def read(size: int) -> float:
-        return (await pgbench.script(stage, _view(size), file, effort.seconds, {"customers": size}))[1]
+        async def read(size: int) -> float:
+            answers = await fire(
+                loads[size], gateways[size].port, connections=CONNECTIONS, seconds=effort.seconds
+            )
+            return answers.per_s
 
-    return await _beside_the_smallest(effort, read, lambda size: f"views read/s with {size:,} customers")
+        return await _beside_the_smallest(effort, read, lambda size: f"360 views/s with {size:,} customers")
 
 
 async def _beside_the_smallest(
@@ -67,13 +71,9 @@ def _ledger(size: int) -> str:
     return f"bench_ledger_{size}"
 
 
-def _view(size: int) -> str:
-    return f"bench_view_{size}"
-
-
 BENCHMARK = Benchmark(
     "P9",
-    "ledger postings and reads of the view as they grow",
+    "ledger postings and 360 views as they grow",
     "the same on the smallest",
     parts=("loyalty", "gateway"),
     broker=False,

@@ -131,15 +131,23 @@ class Stage:
         await self._stop()
         if self._declared:
             await self._clear()
-        serve = [sys.executable, "-m", "infra.cli", "serve"]
-        self._running = {
-            name: Server(
-                name, [*serve, name, "--port", "{port}"], self.folder / f"{name}.log", answers="/readyz"
-            )
-            for name in names
-        }
+        self._running = {name: self._part(name) for name in names}
         await start_all(self._running.values(), self.environment(self._running))
         self._declared = self._declared or (self.amqp_url is not None and bool(names))
+
+    def _part(self, name: str) -> Server:
+        command = [sys.executable, "-m", "infra.cli", "serve", name, "--port", "{port}"]
+        return Server(name, command, self.folder / f"{name}.log", answers="/readyz")
+
+    @contextlib.asynccontextmanager
+    async def gateway_on(self, database: str) -> AsyncIterator[Server]:
+        """A gateway of its own on another database, beside those that run, while the context is open."""
+        server = self._part("gateway")
+        try:
+            await start_all([server], self.environment({}) | {"C360_GATEWAY_DATABASE_NAME": database})
+            yield server
+        finally:
+            await server.stop()
 
     @contextlib.asynccontextmanager
     async def serve(self, yardstick: str, **arguments: Any) -> AsyncIterator[Server]:
