@@ -18,6 +18,11 @@ _BUILD = """
             'monetary_score', s.monetary_score,
             'score', s.recency_score::text || s.frequency_score::text || s.monetary_score::text) END,
         'segment', s.segment,
+        'segments', coalesce((SELECT jsonb_agg(g.name ORDER BY g.name) FROM segment_members b
+                              JOIN segments g ON g.id = b.segment_id
+                              WHERE b.customer_id = f.customer_id), '[]'),
+        'cluster', CASE WHEN k.cluster IS NOT NULL THEN jsonb_build_object(
+            'label', k.cluster, 'profile', k.profile) END,
         'p_alive', s.p_alive,
         'expected_purchases', CASE WHEN s.expected_purchases IS NOT NULL THEN jsonb_build_object(
             'value', s.expected_purchases, 'horizon_days', s.horizon_days) END,
@@ -28,6 +33,9 @@ _BUILD = """
             'moved', CASE WHEN i.moved IS NOT NULL THEN jsonb_build_object(
                 'part', i.moved, 'by', i.moved_by) END) END,
         'next_best_actions', coalesce(n.actions, '[]'),
+        'churn', CASE WHEN c.customer_id IS NOT NULL THEN jsonb_build_object(
+            'risk', c.risk, 'threshold', c.threshold, 'above', c.above, 'model', c.model, 'kind', c.kind,
+            'horizon_days', c.horizon_days, 'reasons', c.reasons, 'as_of', c.as_of) END,
         'models', jsonb_build_object(
             'purchases', s.purchase_kind || '/' || s.purchase_model,
             'spend', 'gamma_gamma/' || s.spend_model,
@@ -48,6 +56,8 @@ _BUILD = """
     )::text AS body
     FROM customer_facts f JOIN customer_scores s USING (customer_id)
     LEFT JOIN value_indexes i USING (customer_id)
+    LEFT JOIN churn_risks c USING (customer_id)
+    LEFT JOIN customer_segments k USING (customer_id)
     LEFT JOIN next_actions n USING (customer_id)
     LEFT JOIN models m ON m.kind = s.purchase_kind AND m.version = s.purchase_model
     WHERE f.customer_id = ANY ($1)

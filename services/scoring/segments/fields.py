@@ -16,6 +16,7 @@ SOURCES = """
     customer_facts f
     LEFT JOIN customer_scores s ON s.customer_id = f.customer_id
     LEFT JOIN value_indexes i ON i.customer_id = f.customer_id
+    LEFT JOIN churn_risks h ON h.customer_id = f.customer_id
     LEFT JOIN customer_segments c ON c.customer_id = f.customer_id
 """
 OBSERVED = "$1::date"
@@ -102,6 +103,8 @@ _FIELDS = (
         "lifetime value of those who mostly buy in this currency, in its minor units",
         "currency",
     ),
+    _number("churn_risk", "h.risk", "the risk that they leave, 0 to 1"),
+    Field("at_risk", "boolean", "boolean", "h.above", "whether the risk that they leave is above the line"),
     _number("value_index", "i.value", "the value index, 0 to 1"),
     _text("grade", "i.grade", "the grade of the value index", "high", "middle", "low"),
     _text("tier", "f.tier", "the loyalty tier"),

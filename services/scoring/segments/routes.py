@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from services.scoring.segments import service, store
+from services.scoring.segments.cluster_routes import router as clusters
 from services.scoring.segments.fields import ANY_ATTRIBUTE, FIELDS
 from services.scoring.segments.schemas import (
     FieldOut,
@@ -28,6 +29,7 @@ from shared.web.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor,
 from shared.web.security import scope
 
 router = APIRouter(prefix="/v1", tags=["scoring"])
+router.include_router(clusters)  # first: its path would be a segment's id
 
 READ = [scope("scores:read")]
 WRITE = [scope("scores:write")]

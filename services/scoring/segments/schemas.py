@@ -1,11 +1,11 @@
 """What the API of the rules takes and gives."""
 
 from dataclasses import asdict
-from datetime import datetime
-from typing import Annotated
+from datetime import date, datetime
+from typing import Annotated, Self
 from uuid import UUID
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from services.scoring.segments.fields import Field as KnownField
 from services.scoring.segments.parser import MOST_CHARACTERS
@@ -105,3 +105,51 @@ class PreviewOut(BaseModel):
     customers: int = Field(description="All that there are.")
     sample: list[UUID] = Field(description="The first customers that fit.")
     parts: list[PartOut]
+
+
+class ClusterFit(Schema):
+    """Into how many clusters customers may fall; how many it is follows from them."""
+
+    fewest: int = Field(2, ge=2, le=12)
+    most: int = Field(8, ge=2, le=12)
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        if self.fewest > self.most:
+            raise ValueError("fewest must not be above most")
+        return self
+
+
+class ClusterOut(BaseModel):
+    """Customers who are alike. Its label stays from one fit to the next while most of them stay together."""
+
+    label: str
+    customers: int
+    profile: dict[str, str] = Field(description="In words, by language: en and zh.")
+    standing: dict[str, float] = Field(description="In spreads from the median of all buyers, by feature.")
+    typical: dict[str, float | dict[str, float]] = Field(
+        description="A customer in its middle; money in minor units by currency."
+    )
+
+
+class ChoiceOut(BaseModel):
+    """How well so many clusters fit: silhouette, -1 to 1; stability, 1 when others drawn give the same; the
+    share of the smallest."""
+
+    k: int
+    silhouette: float
+    stability: float
+    smallest: float
+
+
+class ClustersOut(BaseModel):
+    """The clusters that serve, and how their number was chosen."""
+
+    version: int
+    as_of: date
+    created_at: datetime
+    fitted_to: int = Field(description="Customers that they were fitted to: all buyers, or a sample.")
+    clusters: list[ClusterOut]
+    choices: list[ChoiceOut]
+    why: str
+    running: bool = Field(description="Whether a walk over all customers is under way.")

@@ -8,6 +8,7 @@ from uuid import UUID
 import asyncpg
 
 from services.scoring.segments import store
+from services.scoring.segments.cluster_service import place
 from services.scoring.segments.expressions import comparisons, write
 from services.scoring.segments.parser import parse
 from services.scoring.segments.schemas import PartOut, PreviewOut, SegmentIn, SegmentPatch
@@ -61,6 +62,7 @@ async def segment_on(database: Database, settings: ScoringSettings) -> bool:
 
 
 async def _segment(connection: asyncpg.Connection, customer_ids: Sequence[UUID], observed: date) -> None:
+    await place(connection, customer_ids, observed)  # first: rules may speak of clusters
     rules = {i: parse(said) for i, said in (await store.read_rules(connection)).items()}
     pairs = await store.fitting(connection, customer_ids, rules, observed)
     await store.write_members(connection, customer_ids, pairs, observed)

@@ -86,6 +86,19 @@ class Window(BaseModel):
     to: date
 
 
+class ChurnRisk(BaseModel):
+    """How likely the customer is to leave, or to buy nothing within `horizon_days`."""
+
+    risk: float
+    threshold: float | None = Field(description="Contacting pays from here on; null: nowhere.")
+    above: bool = Field(description="Above the threshold, or not yet well below it again.")
+    model: str = Field(examples=["bg_nbd/3", "logistic/2"])
+    kind: Literal["contractual", "non_contractual"]
+    horizon_days: int | None
+    reasons: list[str]
+    as_of: date
+
+
 class ModelsUsed(BaseModel):
     """Which model versions the scores come from."""
 
@@ -130,6 +143,13 @@ class Unknown(BaseModel):
     why: str
 
 
+class Cluster(BaseModel):
+    """The customers whom this one is like."""
+
+    label: str
+    profile: dict[str, str] = Field(description="In words, by language: en and zh.")
+
+
 class ScoresOut(BaseModel):
     """A customer's scores; null where not known, and `unknown` says why."""
 
@@ -137,10 +157,13 @@ class ScoresOut(BaseModel):
     as_of: date = Field(description="The observation date.")
     rfm: Rfm | None
     segment: Segment | None
+    segments: list[str] = Field(description="Names of the rule segments that the customer is in.")
+    cluster: Cluster | None
     p_alive: float | None = Field(description="The chance that the customer still buys.")
     expected_purchases: Expected | None
     clv: Value | None
     value_index: ValueIndexed | None
+    churn: ChurnRisk | None
     next_best_actions: list[NextAction]
     models: ModelsUsed
     facts: Facts

@@ -217,6 +217,8 @@ def customer(draw: st.DrawFn) -> dict[tuple[str, ...], Any]:
         ("value_index",): None,
         ("tier",): maybe(*TEXTS),
         ("cluster",): maybe("gold", "c1"),
+        ("churn_risk",): (risk := maybe(0.5, 1.0)),
+        ("at_risk",): None if risk is None else risk > 0.7,
     }
     if known["grade",] is not None:
         known["value_index",] = draw(st.sampled_from([0.5, 1.0]))
@@ -245,6 +247,10 @@ INSERTS = {
         VALUES ($1, $2, 365, '{}', $3, $4, $5)
     """,
     "value_indexes": "INSERT INTO value_indexes (customer_id, value, grade, parts) VALUES ($1, $2, $3, '{}')",
+    "churn_risks": """
+        INSERT INTO churn_risks (customer_id, risk, above, kind, model, reasons, as_of)
+        VALUES ($1, $2, $3, 'contractual', '', '{}', now())
+    """,
     "customer_segments": "INSERT INTO customer_segments (customer_id, cluster) VALUES ($1, $2)",
     "told_attributes": """
         INSERT INTO told_attributes (customer_id, name, value, told_at, told_by)
@@ -274,6 +280,8 @@ async def keep(connection: asyncpg.Connection, known: dict[tuple[str, ...], Any]
     await connection.execute(INSERTS["customer_scores"], one, DAY, *scores)
     if known["grade",]:
         await connection.execute(INSERTS["value_indexes"], one, known["value_index",], known["grade",])
+    if known["churn_risk",]:
+        await connection.execute(INSERTS["churn_risks"], one, known["churn_risk",], known["at_risk",])
     await connection.execute(INSERTS["customer_segments"], one, known["cluster",])
     for name in NAMES:
         value = known["attribute", name]

@@ -88,7 +88,7 @@ async def test_segments_are_tried_made_changed_and_taken_away(settings: ScoringS
         assert refused.json()["errors"] == [
             {
                 "pointer": "/expression",
-                "detail": "there is no such field; did you mean spend?",
+                "detail": "there is no such field; did you mean spend or consent?",
                 "position": 0,
                 "excerpt": "spent > 3\n^^^^^",
             }

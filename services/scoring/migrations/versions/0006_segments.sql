@@ -78,7 +78,7 @@ DECLARE
     watched text;
 BEGIN
     FOREACH watched IN ARRAY ARRAY['customer_facts', 'customer_scores', 'value_indexes',
-                                   'told_attributes', 'told_consents'] LOOP
+                                   'churn_risks', 'told_attributes', 'told_consents'] LOOP
         EXECUTE format('CREATE TRIGGER segment_due_insert AFTER INSERT ON %I REFERENCING NEW TABLE AS changed
                         FOR EACH STATEMENT EXECUTE FUNCTION note_segment_due()', watched);
         EXECUTE format('CREATE TRIGGER segment_due_update AFTER UPDATE ON %I REFERENCING NEW TABLE AS changed
