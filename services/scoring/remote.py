@@ -32,8 +32,8 @@ Kind = Annotated[ModelKind, typer.Argument(help="Which kind of model.")]
 @app.command()
 def models(as_json: AsJson = False) -> None:
     """The newest versions of the models: which serve, how well they predict, and why they serve or do not."""
-    with _gateway() as gateway:
-        items = _answer(gateway.get("/v1/models", params={"limit": 200}))["items"]
+    with connected() as gateway:
+        items = answered(gateway.get("/v1/models", params={"limit": 200}))["items"]
     if as_json:
         typer.echo(json.dumps(items))
         return
@@ -58,8 +58,8 @@ def models(as_json: AsJson = False) -> None:
 @app.command()
 def refit(kind: Kind, as_json: AsJson = False) -> None:
     """Fit a model to all customers of the service; it serves if it predicts the hold-out well enough."""
-    with _gateway() as gateway:
-        _told(_answer(gateway.post(f"/v1/models/{kind}:fit", timeout=FIT_S)), as_json)
+    with connected() as gateway:
+        _told(answered(gateway.post(f"/v1/models/{kind}:fit", timeout=FIT_S)), as_json)
 
 
 @app.command()
@@ -67,15 +67,15 @@ def promote(
     kind: Kind, version: Annotated[int, typer.Argument(min=1, help="Of that kind.")], as_json: AsJson = False
 ) -> None:
     """Let a version serve, whatever the hold-out said of it."""
-    with _gateway() as gateway:
-        _told(_answer(gateway.post(f"/v1/models/{kind}:promote", json={"version": version})), as_json)
+    with connected() as gateway:
+        _told(answered(gateway.post(f"/v1/models/{kind}:promote", json={"version": version})), as_json)
 
 
 @app.command()
 def rollback(kind: Kind, as_json: AsJson = False) -> None:
     """Let the model serve again that the present one of this kind replaced."""
-    with _gateway() as gateway:
-        _told(_answer(gateway.post(f"/v1/models/{kind}:rollback")), as_json)
+    with connected() as gateway:
+        _told(answered(gateway.post(f"/v1/models/{kind}:rollback")), as_json)
 
 
 @app.command()
@@ -83,13 +83,13 @@ def rebuild(as_json: AsJson = False) -> None:
     """Derive all facts anew from what happened."""
     from rich.progress import Progress
 
-    with _gateway() as gateway:
-        state = _answer(gateway.post("/v1/score-rebuilds"))
+    with connected() as gateway:
+        state = answered(gateway.post("/v1/score-rebuilds"))
         with Progress(disable=as_json, transient=True) as progress:
             task = progress.add_task("rebuilding facts", total=state["total"])
             while state["status"] != "done":
                 time.sleep(POLL_S)
-                state = _answer(gateway.get(f"/v1/score-rebuilds/{state['id']}"))
+                state = answered(gateway.get(f"/v1/score-rebuilds/{state['id']}"))
                 progress.update(task, completed=state["customers"], total=state["total"])
     if as_json:
         typer.echo(json.dumps({"customers": state["customers"], "changed": state["changed"]}))
@@ -105,7 +105,8 @@ def _told(model: dict[str, Any], as_json: bool) -> None:
 
 
 @contextmanager
-def _gateway() -> Iterator["httpx.Client"]:
+def connected() -> Iterator["httpx.Client"]:
+    """The gateway; one that does not answer ends the command with a sentence."""
     import httpx
 
     with httpx.Client(base_url=os.environ.get("C360_URL") or DEFAULT_URL, timeout=TIMEOUT_S) as client:
@@ -113,7 +114,7 @@ def _gateway() -> Iterator["httpx.Client"]:
         try:
             yield client
         except httpx.TransportError:
-            _refuse(f"The gateway at {client.base_url} does not answer; start it or set C360_URL.")
+            refuse(f"The gateway at {client.base_url} does not answer; start it or set C360_URL.")
 
 
 def _key() -> str:
@@ -123,20 +124,24 @@ def _key() -> str:
     try:
         return given or kept.read_text(encoding="ascii").strip()
     except OSError:
-        _refuse("Set C360_KEY to an API key of the gateway.")
+        refuse("Set C360_KEY to an API key of the gateway.")
 
 
-def _answer(response: "httpx.Response") -> dict[str, Any]:
+def answered(response: "httpx.Response") -> dict[str, Any]:
+    """The answer as JSON; a refusal ends the command with its reason."""
     if response.is_error:
         try:
-            reason = response.json().get("detail") or response.json()["title"]
+            problem = response.json()
+            fields = "; ".join(f"{wrong['pointer']} {wrong['detail']}" for wrong in problem.get("errors", []))
+            reason = problem.get("detail") or fields or problem["title"]
         except (ValueError, KeyError, AttributeError):
             reason = response.reason_phrase
-        _refuse(f"The gateway refused ({response.status_code}): {reason}")
+        refuse(f"The gateway refused ({response.status_code}): {reason}")
     answer: dict[str, Any] = response.json()
     return answer
 
 
-def _refuse(sentence: str) -> NoReturn:
+def refuse(sentence: str) -> NoReturn:
+    """Say what is wrong and end the command."""
     typer.echo(sentence, err=True)
     raise typer.Exit(1)
