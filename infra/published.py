@@ -104,7 +104,8 @@ def asyncapi() -> dict[str, Any]:
             },
         }
         channel = {"$ref": f"#/channels/{model.type}"}
-        operations[f"{model.producer}.sends.{model.type}"] = {"action": "send", "channel": channel}
+        for producer in model.producers():
+            operations[f"{producer}.sends.{model.type}"] = {"action": "send", "channel": channel}
         for group, types in SUBSCRIPTIONS.items():
             if model.type in types:
                 operations[f"{group}.hears.{model.type}"] = {"action": "receive", "channel": channel}
@@ -129,7 +130,7 @@ def _message(model: type[EventData]) -> dict[str, Any]:
         "properties": {
             "specversion": {"const": "1.0"},
             "id": {"type": "string", "format": "uuid"},
-            "source": {"const": f"/{model.producer}"},
+            "source": _source(model),
             "type": {"const": model.type},
             "time": {"type": "string", "format": "date-time"},
             "datacontenttype": {"const": "application/json"},
@@ -140,6 +141,11 @@ def _message(model: type[EventData]) -> dict[str, Any]:
         },
     }
     return {"name": model.type, "summary": _first_paragraph(model), "payload": envelope}
+
+
+def _source(model: type[EventData]) -> dict[str, Any]:
+    sources = [f"/{producer}" for producer in model.producers()]
+    return {"const": sources[0]} if len(sources) == 1 else {"enum": sources}
 
 
 def openapi() -> dict[str, Any]:

@@ -43,6 +43,7 @@ _SHOWN: dict[str, tuple[str, ...]] = {
     "ticket.updated": _TICKET,
     "ticket.resolved": _TICKET,
     "ticket.reopened": _TICKET,
+    "ticket.breached": _TICKET,
     "survey.answered": ("answer_id", "survey", "kind", "score", "touchpoint"),
     "points.earned": (*_POINTS, "pending_until"),
     "points.redeemed": _POINTS,
@@ -54,6 +55,8 @@ _SHOWN: dict[str, tuple[str, ...]] = {
     "badge.awarded": ("badge", "challenge"),
     "reward.redeemed": ("redemption_id", "reward_id", "reward", "kind", "quantity", "points"),
     "coupon.issued": ("campaign_id", "campaign", "ends_at"),
+    "churn.risk_raised": ("model_version", "as_of", "risk", "threshold", "reasons"),
+    "action.recommended": ("action", "channel", "offer", "arm", "reasons", "expires_at"),
     "score.updated": ("model_version", "as_of", "values", "reasons"),
 }
 # Types whose `occurred_at` is the time of what the line tells; for the others it is the event's own time

@@ -104,6 +104,7 @@ reactions = Reactions("gateway.timeline", plain=True)
     feedback.TicketUpdated,
     feedback.TicketResolved,
     feedback.TicketReopened,
+    feedback.TicketBreached,
     feedback.SurveyAnswered,
     loyalty.PointsEarned,
     loyalty.PointsRedeemed,
@@ -116,6 +117,8 @@ reactions = Reactions("gateway.timeline", plain=True)
     loyalty.RewardRedeemed,
     loyalty.CouponIssued,
     scoring.ScoreUpdated,
+    scoring.ActionRecommended,
+    scoring.ChurnRiskRaised,
 )
 async def write_lines(connection: asyncpg.Connection, events: list[Event[EventData]]) -> None:
     """Write the lines of these events, and those that waited for what they tell."""

@@ -20,9 +20,9 @@ from services.loyalty.settings import LoyaltySettings
 from services.loyalty.tiers import store as standings
 from shared.clock import utc_now
 from shared.contracts import Event
+from shared.contracts.erasure import ErasureCompleted
 from shared.contracts.feedback import SurveyAnswered, TicketLinked, TicketResolved
 from shared.contracts.handles import Refund
-from shared.contracts.loyalty import ErasureCompleted
 from shared.contracts.profile import (
     ActivityRecorded,
     CustomerErased,

@@ -1,6 +1,6 @@
 """Contracts: the events that the parts exchange, one file per producer, and who hears them."""
 
-from shared.contracts import feedback, gateway, loyalty, profile, scoring, sections
+from shared.contracts import erasure, feedback, gateway, loyalty, profile, scoring, sections
 from shared.contracts.envelope import Event, EventData, UnknownEvent, decode, encode
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "UnknownEvent",
     "decode",
     "encode",
+    "erasure",
     "feedback",
     "gateway",
     "loyalty",

@@ -34,6 +34,16 @@ class EventData(BaseModel):
         if "type" in cls.__dict__:
             REGISTRY[cls.type, cls.schema_version] = cls
 
+    @classmethod
+    def producers(cls) -> tuple[str, ...]:
+        """The parts that say this: one, for most."""
+        return (cls.producer,)
+
+    @property
+    def source(self) -> str:
+        """The part that says it."""
+        return self.producer
+
     @property
     def subject(self) -> UUID | None:
         """The customer the event is about, if it is about exactly one."""
@@ -66,7 +76,7 @@ def encode(data: EventData, *, event_id: UUID, time: datetime, traceparent: str 
     envelope: dict[str, Any] = {
         "specversion": "1.0",
         "id": str(event_id),
-        "source": f"/{data.producer}",
+        "source": f"/{data.source}",
         "type": data.type,
         "time": time,
         "datacontenttype": "application/json",

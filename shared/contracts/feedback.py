@@ -62,6 +62,12 @@ class TicketReopened(TicketEvent):
     type: ClassVar[str] = "ticket.reopened"
 
 
+class TicketBreached(TicketEvent):
+    """What was promised about the ticket was not kept: it was answered or resolved too late."""
+
+    type: ClassVar[str] = "ticket.breached"
+
+
 class SurveyAnswered(FeedbackEvent):
     """A customer answered a survey. NPS 0 to 10, CSAT 1 to 5, CES 1 to 7."""
 

@@ -59,17 +59,6 @@ class PointsExpiring(EventData):
     expires_at: AwareDatetime
 
 
-class ErasureCompleted(EventData):
-    """A part has forgotten a customer; `counts` says how many rows of which kind."""
-
-    producer: ClassVar[str] = "loyalty"
-    type: ClassVar[str] = "erasure.completed"
-
-    erasure_id: UUID
-    service: str
-    counts: dict[str, int]
-
-
 class TierChanged(EventData):
     """A member holds another tier now. `qualifying` in minor units of the programme's currency, or points."""
 

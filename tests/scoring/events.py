@@ -10,7 +10,13 @@ from services.scoring.settings import ScoringSettings
 from shared.contracts import Event, EventData
 from shared.contracts.feedback import SurveyAnswered, TicketEvent, TicketOpened
 from shared.contracts.handles import Purchase, Refund
-from shared.contracts.profile import CustomerRegistered, PurchaseRecorded, PurchaseRefunded
+from shared.contracts.profile import (
+    CustomerMerged,
+    CustomerRegistered,
+    CustomerUnmerged,
+    PurchaseRecorded,
+    PurchaseRefunded,
+)
 from shared.database import Database
 from shared.ids import new_id
 
@@ -98,6 +104,15 @@ def answered(customer: UUID, score: int, *, kind: Any = "nps", on: float = 0) ->
         occurred_at=day(on),
     )
     return event(data)
+
+
+def merged(into: UUID, customer: UUID) -> Event[Any]:
+    return event(CustomerMerged(survivor_id=into, merged_id=customer, merge_id=new_id()))
+
+
+def unmerged(of: Event[Any]) -> Event[Any]:
+    """The undoing of a merge."""
+    return event(CustomerUnmerged(**of.data.model_dump()))
 
 
 async def hear(database: Database, settings: ScoringSettings, *events: Event[Any]) -> None:

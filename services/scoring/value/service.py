@@ -1,22 +1,21 @@
 """Keeping scores true: after events, after new cuts or models, on a new day, and for a rebuild."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 from itertools import islice
 from uuid import UUID
 
 import asyncpg
 
+from services.scoring.facts import families, walks
 from services.scoring.facts import store as facts
-from services.scoring.facts import walks
 from services.scoring.models.store import read_serving
 from services.scoring.settings import ScoringSettings
 from services.scoring.value import store
 from services.scoring.value.cluster import Compute, computing, score_here
 from services.scoring.value.lifetime import Terms
 from shared.clock import utc_now
-from shared.contracts.profile import CustomerRegistered
 from shared.database import Database
 
 
@@ -27,19 +26,15 @@ async def refresh(
     settings: ScoringSettings,
     observed: date,
     reasons: Sequence[str],
-    registrations: Mapping[UUID, CustomerRegistered] | None = None,
 ) -> bool:
     """Derive these customers' facts from all that happened, and their scores where those changed.
 
     In the caller's transaction. Returns whether anything changed.
     """
-    known = registrations or {}
     ids = iter(sorted(customer_ids))
     any_changed = False
     while chunk := list(islice(ids, settings.chunk)):
         changed = await facts.lock(connection, chunk)
-        if known:
-            changed |= await facts.register(connection, [known[i] for i in chunk if i in known])
         changed |= await facts.derive(connection, chunk, observed)
         if changed:
             await _rescore(connection, sorted(changed), settings, observed, reasons, also_mark=changed)
@@ -70,6 +65,7 @@ async def walk_on(
         walk = await walks.claim(connection)
         if walk is None:
             return False
+        await families.hold(connection)
         ids = await facts.next_customers(connection, walk.after, settings.chunk * chunks)
         changed: set[UUID] = set()
         if ids:
@@ -119,9 +115,8 @@ async def _follow_basis(database: Database, settings: ScoringSettings, observed:
         if before == (observed, settings.basis):
             return
         if before is not None and before[0] < observed:
-            while due := await facts.due_customers(connection, observed, settings.chunk):
-                async with connection.transaction():
-                    await refresh(connection, due, settings=settings, observed=observed, reasons=["new day"])
+            while await _refresh_due(connection, settings, observed):
+                pass
         async with connection.transaction():
             if before is None or before[0] > observed:
                 # What was left out before may count now and the other way round.
@@ -132,6 +127,16 @@ async def _follow_basis(database: Database, settings: ScoringSettings, observed:
             # The walk begins with cuts as of the new date: they are computed before it.
             await facts.note_change(connection, overdue=True)
             await store.write_basis(connection, observed, settings.basis)
+
+
+async def _refresh_due(connection: asyncpg.Connection, settings: ScoringSettings, observed: date) -> bool:
+    """Derive the next customers anew whose purchases lie ahead no more; returns whether there were any."""
+    async with connection.transaction():
+        await families.hold(connection)
+        due = await facts.due_customers(connection, observed, settings.chunk)
+        if due:
+            await refresh(connection, due, settings=settings, observed=observed, reasons=["new day"])
+    return bool(due)
 
 
 async def _cut(database: Database, settings: ScoringSettings, observed: date) -> None:

@@ -10,7 +10,6 @@ import orjson
 
 from services.scoring.value_index.ahp import Floats
 from services.scoring.value_index.rules import CENTILES, MEASURES, CostToServe, Indexed
-from shared.contracts.loyalty import ReferralCompleted
 
 NOBODY = UUID(int=0)
 MONEY = frozenset({"clv", "depth", "profit_contribution"})
@@ -134,20 +133,6 @@ async def note_due(connection: asyncpg.Connection, customer_ids: Sequence[UUID])
 async def take_due(connection: asyncpg.Connection, limit: int) -> list[UUID]:
     """Customers whose index wants computing again, taken off the list, each once."""
     return sorted({row["customer_id"] for row in await connection.fetch(_TAKE_DUE, limit)})
-
-
-async def record_referrals(
-    connection: asyncpg.Connection, referrals: Sequence[ReferralCompleted]
-) -> set[UUID]:
-    """Write friends that customers brought, repeated ones once; returns who brought them."""
-    if referrals:
-        await connection.execute(
-            """INSERT INTO referrals (id, customer_id) SELECT * FROM unnest($1::uuid[], $2::uuid[])
-               ON CONFLICT DO NOTHING""",
-            [referral.referral_id for referral in referrals],
-            [referral.customer_id for referral in referrals],
-        )
-    return {referral.customer_id for referral in referrals}
 
 
 async def next_customers(connection: asyncpg.Connection, after: UUID, limit: int) -> list[UUID]:

@@ -11,8 +11,9 @@ from services.loyalty.ledger import store
 from services.loyalty.reactions import make_reactions
 from services.loyalty.settings import LoyaltySettings
 from shared.contracts import EventData, decode, encode
+from shared.contracts.erasure import ErasureCompleted
 from shared.contracts.handles import Purchase, Refund
-from shared.contracts.loyalty import ErasureCompleted, PointsExpiring
+from shared.contracts.loyalty import PointsExpiring
 from shared.contracts.profile import (
     CustomerErased,
     CustomerMerged,
