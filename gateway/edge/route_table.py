@@ -11,7 +11,7 @@ from shared.problems import NotFound, Problem
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch")
 SERVICE = "x-c360-service"
-BULK_ENDINGS = (":batch", ":fit", ":allocate", "/imports")
+BULK_ENDINGS = (":batch", ":fit", ":evaluate", ":allocate", "/imports")
 
 RateClass = Literal["read", "write", "bulk"]
 

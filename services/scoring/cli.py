@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
+from services.scoring.actions.budgets.cli import app as budgets
+from services.scoring.churn.cli import app as churn
 from services.scoring.facts.histories import Purchased, Unit
 from services.scoring.facts.logs import LogFormat, read_cohorts, read_purchases
 from services.scoring.remote import app as remote
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Fit, use and judge the scoring models; rebuild the facts.")
 app.add_typer(remote)
+app.add_typer(budgets)
+app.add_typer(churn)
 
 MOST_BOOTSTRAPS = 2000
 MOST_PERIODS = 10_000

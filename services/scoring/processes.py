@@ -1,7 +1,8 @@
 """Heavy computing in a process of its own: the event loop never waits, and its memory goes with it.
 
 The module is run with `python -m`, reads its task from the standard input and answers on the standard
-output: a line of JSON, then bytes of its own. `{"refused": slug, "detail": …}` is a refusal.
+output: a line of JSON, then bytes of its own. `{"refused": slug, "detail": …}` is a refusal, with `errors`
+that name fields where there are any.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from shared.problems import Problem, Unavailable
+from shared.problems import FieldError, Problem, Unavailable
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -55,5 +56,6 @@ async def compute(
     head, _, body = output.partition(b"\n")
     answer: dict[str, Any] = orjson.loads(head)
     if "refused" in answer:
-        raise refusals[answer["refused"]](answer["detail"])
+        wrong = [FieldError(**one) for one in answer.get("errors", [])]
+        raise refusals[answer["refused"]](answer["detail"], errors=wrong)
     return answer, body

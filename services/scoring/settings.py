@@ -91,6 +91,23 @@ class ScoringSettings(ServiceSettings):
     recommend_quiet_s: float = Field(30.0, ge=0, le=3600, description="the first of it this long ago,")
     recommend_wait_s: float = Field(3600.0, ge=1, le=7 * 86400, description="or anything is, this long ago.")
 
+    demand_weeks: int = Field(
+        26, ge=0, le=52, description="How far the forecast of every week looks ahead; 0: none is made."
+    )
+
+    churn_horizon_days: int = Field(
+        90, ge=1, le=3650, description="Silence this long is leaving, where no label says who left."
+    )
+    churn_threshold: float = Field(
+        0.8, gt=0, le=1, description="From this risk of silence on a customer is told of as leaving;"
+    )
+    churn_margin: float = Field(
+        0.1, ge=0, le=1, description="once told, anew only after the risk was this much below it."
+    )
+    churn_fit_customers: int = Field(
+        50_000, ge=50, le=500_000, description="Most labelled customers that are learnt from."
+    )
+
     def observed(self, now: datetime) -> date:
         """The observation date: the day that customers are scored as of, in UTC."""
         return self.as_of or now.date()
@@ -99,3 +116,8 @@ class ScoringSettings(ServiceSettings):
     def basis(self) -> str:
         """Everything but the facts and the models that scores depend on; a change scores everyone anew."""
         return f"{self.horizon_days} days, {self.discount_rate:g} a year, margin {self.margin:g}"
+
+    @property
+    def churn_basis(self) -> str:
+        """What risks depend on besides facts and models; a change computes everyone's anew."""
+        return f"{self.churn_horizon_days} days, from {self.churn_threshold:g}, margin {self.churn_margin:g}"

@@ -12,11 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.view import timeline
+from gateway.view.lines import lines_of
 from shared.contracts import Event
 from shared.contracts.feedback import TicketOpened, TicketUpdated
+from shared.contracts.scoring import ActionRecommended, ChurnRiskRaised
 from shared.database import Database
 from shared.ids import new_id
-from tests.gateway.view.made import event, linked, purchases, resolved, ticket
+from tests.gateway.view.made import NOON, event, linked, purchases, resolved, ticket
 
 InLoop = Callable[[Coroutine[Any, Any, None]], None]
 
@@ -134,6 +136,45 @@ async def test_every_line_is_written_once_whatever_the_order_and_positions_have_
         in_loop(check(tickets, buys, cuts, seed))
 
     await asyncio.to_thread(holds)
+
+
+def test_a_recommended_action_is_a_line_that_says_why() -> None:
+    recommended = ActionRecommended(
+        customer_id=new_id(),
+        action="apology",
+        channel="email",
+        reasons=("a complaint is open",),
+        expires_at=NOON,
+    )
+    (line,) = lines_of(event(recommended))
+    assert line.customer_id == recommended.customer_id
+    assert orjson.loads(line.summary) == {
+        "action": "apology",
+        "channel": "email",
+        "arm": "treated",
+        "reasons": ["a complaint is open"],
+        "expires_at": "2026-03-01T12:00:00Z",
+    }
+
+
+def test_a_raised_risk_is_a_line_with_its_reasons() -> None:
+    raised = ChurnRiskRaised(
+        customer_id=new_id(),
+        model_version="logistic/2",
+        risk=0.83,
+        threshold=0.5,
+        reasons=("contract is monthly: raises the risk",),
+        as_of=NOON,
+    )
+    (line,) = lines_of(event(raised))
+    assert (line.customer_id, line.type) == (raised.customer_id, "churn.risk_raised")
+    assert orjson.loads(line.summary) == {
+        "model_version": "logistic/2",
+        "as_of": "2026-03-01T12:00:00Z",
+        "risk": 0.83,
+        "threshold": 0.5,
+        "reasons": ["contract is monthly: raises the risk"],
+    }
 
 
 async def test_whoever_has_seen_a_position_has_seen_all_before_it(database: Database) -> None:
