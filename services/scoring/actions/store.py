@@ -51,10 +51,12 @@ _TAKE_DUE = """
 _LOCK = "SELECT FROM customer_facts WHERE customer_id = ANY ($1) ORDER BY customer_id FOR NO KEY UPDATE"
 
 # $2 is the observation date, $3 how many days spend is compared over, $4 the margin. Spend is before refunds.
+# The risk to leave is what a classifier learnt where one serves; the risk of a contract-free customer in
+# churn_risks is that of a quiet while, which is not the same.
 _SITUATIONS = """
     SELECT f.customer_id, f.currency, s.clv IS NOT NULL AS modelled,
            coalesce(s.clv, f.spend * $4::float8)::float8 AS worth, s.p_alive AS alive,
-           1 - s.p_alive AS risk, coalesce(i.grade = 'high', false) AS high_value,
+           coalesce(c.risk, 1 - s.p_alive) AS risk, coalesce(i.grade = 'high', false) AS high_value,
            f.nps::float8, f.csat::float8, f.mood::float8, coalesce(t.complaints, 0) AS complaints,
            coalesce(b.recent, 0)::float8 AS recent, coalesce(b.earlier, 0)::float8 AS earlier
     FROM customer_facts f
@@ -74,6 +76,7 @@ _SITUATIONS = """
           AND occurred_at >= $2::date + 1 - 2 * $3::int AND occurred_at < $2::date + 1
         GROUP BY 1, 2
     ) b ON b.customer_id = f.customer_id AND b.currency = f.currency
+    LEFT JOIN churn_risks c ON c.customer_id = f.customer_id AND c.kind = 'contractual'
     WHERE f.customer_id = ANY ($1) ORDER BY f.customer_id
 """
 # The latest word on each action's purpose and channel; `any` stands for every channel.

@@ -50,7 +50,9 @@ def budget(
         if csv is not None:
             path = f"/v1/budgets/{plan['id']}/assignments"
             with gateway.stream("GET", path, headers={"Accept": "text/csv"}) as told, csv.open("wb") as file:
-                told.raise_for_status()
+                if told.is_error:
+                    told.read()
+                    answered(told)
                 for part in told.iter_bytes():
                     file.write(part)
     if as_json:
