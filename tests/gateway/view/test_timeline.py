@@ -15,7 +15,7 @@ from gateway.view import timeline
 from gateway.view.lines import lines_of
 from shared.contracts import Event
 from shared.contracts.feedback import TicketOpened, TicketUpdated
-from shared.contracts.scoring import ActionRecommended, ChurnRiskRaised
+from shared.contracts.scoring import ActionRecommended, ChurnRiskRaised, SegmentChanged
 from shared.database import Database
 from shared.ids import new_id
 from tests.gateway.view.made import NOON, event, linked, purchases, resolved, ticket
@@ -174,6 +174,18 @@ def test_a_raised_risk_is_a_line_with_its_reasons() -> None:
         "risk": 0.83,
         "threshold": 0.5,
         "reasons": ["contract is monthly: raises the risk"],
+    }
+
+
+def test_a_change_of_segments_is_a_line_that_names_them() -> None:
+    changed = SegmentChanged(customer_id=new_id(), kind="rule", entered=("vip",), as_of=NOON)
+    (line,) = lines_of(event(changed))
+    assert (line.customer_id, line.type, line.occurred_at) == (changed.customer_id, "segment.changed", NOON)
+    assert orjson.loads(line.summary) == {
+        "kind": "rule",
+        "entered": ["vip"],
+        "left": [],
+        "as_of": "2026-03-01T12:00:00Z",
     }
 
 
