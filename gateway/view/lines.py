@@ -58,6 +58,7 @@ _SHOWN: dict[str, tuple[str, ...]] = {
     "churn.risk_raised": ("model_version", "as_of", "risk", "threshold", "reasons"),
     "action.recommended": ("action", "channel", "offer", "arm", "reasons", "expires_at"),
     "score.updated": ("model_version", "as_of", "values", "reasons"),
+    "segment.changed": ("kind", "entered", "left", "as_of"),
 }
 # Types whose `occurred_at` is the time of what the line tells; for the others it is the event's own time
 # (a ticket carries the time of its first feedback through all its later events).

@@ -72,6 +72,7 @@ SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {
         "reward.redeemed",
         "coupon.issued",
         "score.updated",
+        "segment.changed",
         "action.recommended",
         "churn.risk_raised",
     ),

@@ -99,6 +99,7 @@ async def run(task: Task, *, timeout_s: float) -> Fitted:
         TooFewCustomers, NoVariance, NotFinite: these customers cannot be clustered.
         TookTooLong: it was stopped after `timeout_s`.
     """
+    check(task)
     packed = await asyncio.to_thread(_pack, task)
     answer, _ = await compute(__name__, packed, REFUSALS, timeout_s=timeout_s)
     clusters = clusters_of(answer["clusters"])
@@ -116,6 +117,19 @@ def clusters_of(said: dict[str, Any]) -> Clusters:
 def said_of(clusters: Clusters) -> dict[str, Any]:
     """Clusters as JSON."""
     return asdict(clusters) | {"centroids": clusters.centroids.tolist()}
+
+
+def check(task: Task) -> None:
+    """Refuse what can be told without computing.
+
+    Raises:
+        TooFewCustomers, NotFinite
+    """
+    count = len(task.buyers.currency)
+    if count < task.minimum_customers:
+        raise TooFewCustomers(f"{count} customers have bought; {task.minimum_customers} are needed.")
+    if not np.isfinite(task.buyers.features).all():
+        raise NotFinite("Rebuild the facts, then try again.")
 
 
 def fit(task: Task) -> Fitted:

@@ -70,8 +70,13 @@ async def test_customers_come_and_go_as_things_happen_and_days_pass(
 
 async def test_segments_are_tried_made_changed_and_taken_away(settings: ScoringSettings) -> None:
     bus = LocalBus()
-    app = create_app(settings, bus)
+    app = create_app(settings.model_copy(update={"fit_minimum_customers": 5}), bus)
     async with running(app) as client:
+        assert (await client.get("/v1/segments/clusters")).status_code == 404
+        few = await client.post("/v1/segments/clusters:fit")
+        assert (few.status_code, few.json()["type"]) == (409, "/problems/too-few-customers")
+        wrong = await client.post("/v1/segments/clusters:fit", json={"fewest": 5, "most": 4})
+        assert wrong.status_code == 422
         customers = sorted(uuid4() for _ in range(5))
         purchases = [purchase(c, 170, 100 * (n + 1)) for n, c in enumerate(customers)]
         await hear(app.state.database, settings, bought(*purchases))
@@ -138,6 +143,12 @@ async def test_segments_are_tried_made_changed_and_taken_away(settings: ScoringS
         assert (await client.get(f"{path}/customers")).status_code == 404
         assert (await client.post("/v1/segments", json=body)).status_code == 201
         fields = (await client.get("/v1/segment-fields")).json()["items"]
+        more = [purchase(uuid4(), 10 + 8 * n, 9_000) for n in range(20)]
+        await hear(app.state.database, settings, bought(*more))
+        fitted = await client.post("/v1/segments/clusters:fit", json={"most": 3})
+        assert (fitted.status_code, fitted.json()["fitted_to"]) == (201, 25)
+        clusters = (await client.get("/v1/segments/clusters")).json()
+        assert clusters["clusters"][0].keys() == {"label", "customers", "profile", "standing", "typical"}
         assert {"consent.PURPOSE.CHANNEL", "spend.CURRENCY", "attribute.NAME"} <= {f["name"] for f in fields}
     await bus.close()
 
