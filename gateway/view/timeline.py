@@ -117,6 +117,7 @@ reactions = Reactions("gateway.timeline", plain=True)
     loyalty.RewardRedeemed,
     loyalty.CouponIssued,
     scoring.ScoreUpdated,
+    scoring.SegmentChanged,
     scoring.ActionRecommended,
     scoring.ChurnRiskRaised,
 )
