@@ -36,6 +36,8 @@ def churn(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """Learn who leaves from a table with a label column, and judge it by cross-validation."""
+    from rich.console import Console
+
     from services.scoring.churn import fitting
     from services.scoring.churn.preparation import Options
     from services.scoring.churn.report import report_of
@@ -48,8 +50,9 @@ def churn(
         if csv.stat().st_size > MOST_BYTES:
             _refuse(f"A table may have up to {MOST_BYTES} bytes.")
         table = read_table(csv.read_bytes(), "csv")
-        outcome = fitting.learn(table, options)
-        report = report_of(table, options, outcome, table.rows if customers is None else customers)
+        with Console(stderr=True).status(f"learning from {table.rows} rows"):
+            outcome = fitting.learn(table, options)
+            report = report_of(table, options, outcome, table.rows if customers is None else customers)
     except Problem as problem:
         _refuse(f"{problem.title}: {problem.detail}")
     except OSError as error:

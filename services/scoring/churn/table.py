@@ -24,7 +24,7 @@ ColumnKind = Literal["number", "date", "category"]
 Body = Literal["csv", "json"]
 
 MISSING = "(missing)"
-_MISSING_WORDS = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "missing", "-", "?"})
+_MISSING_WORDS = frozenset({"", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "?"})
 _YES, _NO = frozenset({"true", "yes", "1", "t", "y"}), frozenset({"false", "no", "0", "f", "n"})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
