@@ -107,17 +107,22 @@ class Boosting:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Log-odds to probabilities: 1 / (1 + e^(a·f + b)), or straight lines between the points (x, y)."""
+    """Log-odds to probabilities: 1 / (1 + e^(a·f + b)), or straight lines between the points (x, y).
+
+    None is nearer to certainty than `doubt`: the lines end where nobody, or everybody, happened to leave.
+    """
 
     a: float = -1.0
     b: float = 0.0
     x: tuple[float, ...] = ()
     y: tuple[float, ...] = ()
+    doubt: float = 0.0
 
     def __call__(self, log_odds: Floats) -> Floats:
         """Probabilities, shape (n,)."""
         if self.x:
-            return np.interp(log_odds, self.x, self.y).astype(np.float64)
+            told = np.interp(log_odds, self.x, self.y).astype(np.float64)
+            return np.clip(told, self.doubt, 1 - self.doubt)
         with np.errstate(over="ignore"):
             probability: Floats = 1 / (1 + np.exp(self.a * log_odds + self.b))
         return probability

@@ -79,7 +79,11 @@ def export(model: Any, data: Data) -> Classifier:
     columns, order = _exported_columns(encoder, data)
     calibrator = fitted.calibrators[0]
     if hasattr(calibrator, "X_thresholds_"):
-        calibration = Calibration(x=_floats(calibrator.X_thresholds_), y=_floats(calibrator.y_thresholds_))
+        calibration = Calibration(
+            x=_floats(calibrator.X_thresholds_),
+            y=_floats(calibrator.y_thresholds_),
+            doubt=_doubt(data.left),
+        )
     else:
         calibration = Calibration(a=float(calibrator.a_), b=float(calibrator.b_))
     if hasattr(head, "coef_"):
@@ -95,7 +99,7 @@ def export(model: Any, data: Data) -> Classifier:
         )
     classifier = Classifier(tuple(columns), own, calibration)
     told = classifier.risk(classifier.encode(data.table))
-    if not np.allclose(told, model.predict_proba(data.features)[:, 1], rtol=0, atol=AGREEMENT):
+    if not np.allclose(told, _risk(model, data.features, data.left), rtol=0, atol=AGREEMENT):
         raise RuntimeError("the exported classifier differs from the fitted one")
     return classifier
 
@@ -151,13 +155,26 @@ def _method(left: Floats) -> str:
     return "isotonic" if rarer >= ISOTONIC_FROM else "sigmoid"
 
 
+def _doubt(left: Floats) -> float:
+    """How near to certainty a risk may be: as after having seen all of the rarer class agree."""
+    rarer = min(left.sum(), left.size - left.sum())
+    return 1 / (float(rarer) + 2) if _method(left) == "isotonic" else 0.0
+
+
+def _risk(model: Any, features: Floats, left: Floats) -> Floats:
+    """What a model that was fitted to these labels says, shape (n,)."""
+    doubt = _doubt(left)
+    told: Floats = np.clip(model.predict_proba(features)[:, 1], doubt, 1 - doubt)
+    return told
+
+
 def _predict_unseen(name: Name, data: Data) -> Floats:
     """The risk of each row by models that have not seen it, nan where it is in no test, shape (n,)."""
     risk = np.full(data.left.size, np.nan)
     for known, tested in data.folds:
         model = _model(name, data, data.left[known])
         model.fit(data.features[known], data.left[known])
-        risk[tested] = model.predict_proba(data.features[tested])[:, 1]
+        risk[tested] = _risk(model, data.features[tested], data.left[known])
     return risk
 
 

@@ -75,13 +75,15 @@ def _drivers(classifier: Classifier, table: Table) -> list[DriverOut]:
 
 
 def _customers(table: Table, options: Options, outcome: Outcome, limit: int) -> list[CustomerOut]:
-    risk = np.round(outcome.classifier.risk(outcome.classifier.encode(table)), RISK_DIGITS)
+    features = outcome.classifier.encode(table)
+    log_odds = outcome.classifier.log_odds(features)
+    risk = np.round(outcome.classifier.risk(features), RISK_DIGITS)
     ids = [str(row) for row in range(1, table.rows + 1)]
     if options.id is not None:
         ids = [read_text(cell) for cell in table.columns[options.id]]
-    order = sorted(range(table.rows), key=lambda row: (-risk[row], ids[row]))[:limit]
+    order = sorted(range(table.rows), key=lambda row: (-risk[row], -log_odds[row], ids[row]))[:limit]
     some = table.taken(order)
-    reasons = outcome.classifier.reasons(some, outcome.classifier.encode(some))
+    reasons = outcome.classifier.reasons(some, features[order])
     labels = some.columns[options.label]
     cut = outcome.threshold.risk
     return [
