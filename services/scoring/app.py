@@ -10,6 +10,8 @@ from services.scoring.actions.routes import router as actions
 from services.scoring.actions.service import keep_actions
 from services.scoring.churn.routes import router as churn
 from services.scoring.churn.service import keep_churn
+from services.scoring.demand.routes import router as demand
+from services.scoring.demand.service import weekly
 from services.scoring.experiments.effect_routes import router as effects
 from services.scoring.experiments.routes import router as experiments
 from services.scoring.experiments.service import finish_due
@@ -34,6 +36,7 @@ from shared.messaging.bus import Bus
 from shared.web.app import create_service_app
 
 JOB_EVERY_S = 1.0
+DEMAND_EVERY_S = 60.0
 
 
 def create_app(settings: ScoringSettings | None = None, bus: Bus | None = None) -> FastAPI:
@@ -66,6 +69,7 @@ def create_app(settings: ScoringSettings | None = None, bus: Bus | None = None) 
             budgets,
             recommendations,
             items,
+            demand,
             segments,
             experiments,
             effects,
@@ -79,6 +83,7 @@ def create_app(settings: ScoringSettings | None = None, bus: Bus | None = None) 
             Job("next actions", JOB_EVERY_S, lambda database: keep_actions(database, chosen)),
             Job("budgets", JOB_EVERY_S, lambda database: make_next(database, chosen)),
             Job("recommendations", JOB_EVERY_S, refreshing(chosen)),
+            Job("demand", DEMAND_EVERY_S, weekly(chosen)),
             Job("segments", JOB_EVERY_S, lambda database: keep_segments(database, chosen)),
             Job("experiments", JOB_EVERY_S, lambda database: finish_due(database, chosen)),
             Job("model drift", chosen.drift_every_s, watch),

@@ -29,7 +29,7 @@ Ints = NDArray[np.int64]
 CELLS = 1 << 22  # numbers of one dense block: what bounds the memory, whatever the number of items
 OLDEST_HALF_LIVES = 500.0  # weights older than that are as good as nothing, and still numbers
 SHORTEST = 1e-300  # a length that can be divided by
-COMMON = 1e-6  # how much of a likeness is given for being bought less: it only decides between equals
+NEW = 2.0  # how much more likeness counts for an item that nobody has bought: nothing else speaks for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +63,11 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """For pairs of items how much they are bought together and how alike they are, each from 0 to 1.
+    """For pairs of items how much they are bought together, from 0 to 1, and how alike they are.
 
-    `customers` bought both. `popularity` has shape (groups, items): decayed buyers, 1 for the most bought;
-    the first group is everybody.
+    Likeness is from 0 to 1 for neighbours that many have bought, and counts 1 + NEW times for those that
+    nobody has: n buyers take n / (n + support) of that away. `customers` bought both. `popularity` has shape
+    (groups, items): decayed buyers, 1 for the most bought; the first group is everybody.
     """
 
     item: Ints
@@ -93,17 +94,17 @@ def learn(
     both = _matrix(np.ones(pairs.item.size), pairs.item, pairs.customer, shape)
     looks = _looks(traits)
     buyers = np.bincount(pairs.item, minlength=items)
-    rarity = COMMON * (1 - np.argsort(np.argsort(buyers, kind="stable"), kind="stable") / max(items, 1))
+    newness = 1 - buyers / np.maximum(buyers + terms.support, SHORTEST)
     found: list[tuple[Any, ...]] = []
     for start, stop in _blocks(items, items):
         shared = (both[start:stop] @ both.T).toarray()
         together = (bought[start:stop] @ bought.T).toarray()
-        alike = (looks[start:stop] @ looks.T).toarray()
+        alike = (looks[start:stop] @ looks.T).toarray() * (1 + NEW * newness)
         for block in (together, alike):
             block[np.arange(stop - start), np.arange(start, stop)] = 0
         together /= np.maximum(together.max(axis=1, keepdims=True), SHORTEST)
         together *= shared / np.maximum(shared + terms.support, SHORTEST)
-        kept = _nearest(together, terms.neighbours) | _nearest(alike + rarity * (alike > 0), terms.neighbours)
+        kept = _nearest(together, terms.neighbours) | _nearest(alike, terms.neighbours)
         row, column = np.nonzero(kept)
         found.append((row + start, column, together[kept], alike[kept], shared[kept]))
     columns = [np.concatenate(parts) for parts in zip(*found, strict=True)]

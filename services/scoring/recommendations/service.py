@@ -7,21 +7,19 @@ from uuid import UUID
 
 import asyncpg
 
+from services.scoring.background import Background
 from services.scoring.recommendations import items, store, worker
 from services.scoring.recommendations.neighbours import Terms
 from services.scoring.recommendations.rules import reason, traits
 from services.scoring.recommendations.schemas import NotKnown, PartsOut, RecommendationOut, RecommendationsOut
 from services.scoring.settings import ScoringSettings
 from shared.clock import utc_now
-from shared.database import Database, is_away
-from shared.problems import NotFound, Problem
-from shared.telemetry import logger, safe_error
+from shared.database import Database
+from shared.problems import NotFound
 
 LEAST_GROUP = 20  # customers of whom it says something what most of them buy
 MOST_GROUPS = 100
-REST_TIMES = 10  # learning takes a tenth of a core's time at most
-LEAST_REST_S = 30.0
-LEASE_S = 60.0  # beyond the computing's own limit, for reading and writing
+AROUND_S = 300.0  # for reading and writing, beside the computing's own limit
 
 
 async def fit(database: Database, settings: ScoringSettings, observed: date) -> int:
@@ -59,43 +57,21 @@ async def fit(database: Database, settings: ScoringSettings, observed: date) -> 
     return task.version
 
 
-class Refresher:
-    """The background job: begins to learn anew when enough has changed, without keeping others waiting."""
+def refreshing(settings: ScoringSettings) -> Background:
+    """The background job that learns anew when enough has changed."""
 
-    def __init__(self, settings: ScoringSettings) -> None:
-        self._settings = settings
-        self._task: asyncio.Task[None] | None = None
+    async def due(connection: asyncpg.Connection) -> bool:
+        return await store.enough_changed(
+            connection,
+            share=settings.recommend_share,
+            quiet_s=settings.recommend_quiet_s,
+            wait_s=settings.recommend_wait_s,
+        )
 
-    async def __call__(self, database: Database) -> None:
-        """Begin when it is time; across processes one begins, and what died is begun again."""
-        if self._task is not None and not self._task.done():
-            return
-        settings = self._settings
-        async with database.pool.acquire() as connection:
-            due = await store.begin(
-                connection,
-                within_s=settings.fit_timeout_s + LEASE_S,
-                share=settings.recommend_share,
-                quiet_s=settings.recommend_quiet_s,
-                wait_s=settings.recommend_wait_s,
-            )
-        if due:
-            self._task = asyncio.create_task(self._learn(database), name="recommendations")
+    async def learn(database: Database) -> None:
+        await fit(database, settings, settings.observed(utc_now()))
 
-    async def _learn(self, database: Database) -> None:
-        began = time.monotonic()
-        log = logger(service="scoring", part="recommendations")
-        try:
-            try:
-                await fit(database, self._settings, self._settings.observed(utc_now()))
-            except Problem as refusal:
-                log.info("nothing learnt", why=refusal.slug)
-            rest_s = max(LEAST_REST_S, REST_TIMES * (time.monotonic() - began))
-            async with database.pool.acquire() as connection:
-                await store.rest(connection, rest_s)
-        except Exception as error:  # the turn is taken again when its time is over
-            if not is_away(error):
-                log.error("learning failed", **safe_error(error))
+    return Background("recommendations", within_s=settings.fit_timeout_s + AROUND_S, due=due, work=learn)
 
 
 async def recommend(

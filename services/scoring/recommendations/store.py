@@ -78,18 +78,11 @@ _FORGET_POPULARITY = """
         SELECT ctid FROM item_popularity
         WHERE version < (SELECT max(version) FROM recommendation_models) LIMIT $1))
 """
-_BEGIN = """
-    UPDATE background_turns SET not_before = clock_timestamp() + make_interval(secs => $1)
-    WHERE name = 'recommendations' AND not_before <= clock_timestamp() AND EXISTS (
-        SELECT FROM (SELECT sum(lines) AS lines, min(at) AS since FROM recommendation_changes) c
-        WHERE c.since < clock_timestamp() - make_interval(secs => $4)
-           OR c.since < clock_timestamp() - make_interval(secs => $3) AND c.lines >= $2 * coalesce((
-                SELECT pairs FROM recommendation_models ORDER BY version DESC LIMIT 1), 0))
-    RETURNING true
-"""
-_REST = """
-    UPDATE background_turns SET not_before = clock_timestamp() + make_interval(secs => $1)
-    WHERE name = 'recommendations'
+_ENOUGH = """
+    SELECT c.since < clock_timestamp() - make_interval(secs => $3)
+        OR c.since < clock_timestamp() - make_interval(secs => $2) AND c.lines >= $1 * coalesce((
+            SELECT pairs FROM recommendation_models ORDER BY version DESC LIMIT 1), 0)
+    FROM (SELECT sum(lines) AS lines, min(at) AS since FROM recommendation_changes) c
 """
 _NEWEST = """
     SELECT version, window_from, window_to, customers, items, pairs, neighbours, terms::text AS terms, groups,
@@ -348,19 +341,12 @@ async def settle_changes(connection: asyncpg.Connection, until: int) -> None:
     await connection.execute("DELETE FROM recommendation_changes WHERE id <= $1", until)
 
 
-async def begin(
-    connection: asyncpg.Connection, *, within_s: float, share: float, quiet_s: float, wait_s: float
+async def enough_changed(
+    connection: asyncpg.Connection, *, share: float, quiet_s: float, wait_s: float
 ) -> bool:
-    """Take the turn to learn anew when enough has changed; it is free again `within_s` from now at most.
-
-    Enough is `share` of the known pairs, the first of it `quiet_s` ago; anything after `wait_s`.
-    """
-    return bool(await connection.fetchval(_BEGIN, within_s, share, quiet_s, wait_s))
-
-
-async def rest(connection: asyncpg.Connection, rest_s: float) -> None:
-    """The turn is over; the next begins after a rest."""
-    await connection.execute(_REST, rest_s)
+    """Whether to learn anew: `share` of the known pairs is new, the first of it `quiet_s` ago; or anything
+    is, `wait_s` ago."""
+    return bool(await connection.fetchval(_ENOUGH, share, quiet_s, wait_s))
 
 
 async def list_models(connection: asyncpg.Connection, *, before: int | None, limit: int) -> list[LearntModel]:

@@ -80,7 +80,7 @@ CREATE TABLE forecasts (
     spend_models    jsonb NOT NULL,
     customers       int NOT NULL,
     unknown         jsonb NOT NULL,
-    created_at      timestamptz NOT NULL DEFAULT now()
+    created_at      timestamptz NOT NULL
 );
 CREATE TABLE forecast_weeks (
     made_on     date NOT NULL REFERENCES forecasts ON DELETE CASCADE,
