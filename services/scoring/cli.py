@@ -16,6 +16,7 @@ from services.scoring.churn.cli import app as churn
 from services.scoring.facts.histories import Purchased, Unit
 from services.scoring.facts.logs import LogFormat, read_cohorts, read_purchases
 from services.scoring.remote import app as remote
+from services.scoring.segments.cli import app as segments
 from shared.problems import Problem
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ app = typer.Typer(no_args_is_help=True, help="Fit, use and judge the scoring mod
 app.add_typer(remote)
 app.add_typer(budgets)
 app.add_typer(churn)
+app.add_typer(segments)
 
 MOST_BOOTSTRAPS = 2000
 MOST_PERIODS = 10_000

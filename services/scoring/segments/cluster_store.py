@@ -42,7 +42,6 @@ _WRITE = """
     WITH told AS (
         SELECT t.customer_id, s.segment AS rfm, t.cluster, t.profile::jsonb AS profile
         FROM unnest($1::uuid[], $2::text[], $3::text[]) AS t (customer_id, cluster, profile)
-        JOIN customer_facts f ON f.customer_id = t.customer_id
         LEFT JOIN customer_scores s ON s.customer_id = t.customer_id
     ), before AS (
         SELECT c.* FROM customer_segments c WHERE c.customer_id = ANY ($1)

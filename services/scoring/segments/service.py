@@ -16,7 +16,7 @@ from services.scoring.segments.store import Segment
 from services.scoring.settings import ScoringSettings
 from shared.clock import utc_now
 from shared.database import Database
-from shared.problems import Conflict, NotFound, Unavailable
+from shared.problems import Conflict, NotFound, PreconditionFailed, Unavailable
 from shared.web.etag import require_version
 
 TURN_S = 2.0
@@ -56,8 +56,8 @@ async def segment_on(database: Database, settings: ScoringSettings) -> bool:
         if not ids and state.after is not None:
             ids = await store.next_customers(connection, state.after, settings.chunk)
             await store.advance(connection, ids[-1] if ids else None, state.version)
-        if ids:
-            await _segment(connection, ids, observed)
+        if ids and (there := await store.hold(connection, ids)):
+            await _segment(connection, there, observed)
         return bool(ids)
 
 
@@ -96,17 +96,15 @@ async def change(
     """
     if body.expression is not None:
         parse(body.expression)
-    began_at = await store.begin_walk(connection)
     before = await require(connection, segment_id)
     require_version(before.version, if_match)
-    changed = await store.change(
-        connection,
-        segment_id,
-        before.description if body.description is None else body.description,
-        body.expression or before.expression,
-        began_at,
-    )
-    return changed or before
+    expression = body.expression or before.expression
+    description = before.description if body.description is None else body.description
+    at = before.changed_at if expression == before.expression else await store.begin_walk(connection)
+    changed = await store.change(connection, before, description, expression, at)
+    if changed is None:
+        raise PreconditionFailed("Read it again, then send the change with its new ETag.")
+    return changed
 
 
 async def remove(connection: asyncpg.Connection, segment_id: UUID, if_match: int) -> None:

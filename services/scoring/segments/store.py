@@ -33,6 +33,10 @@ _TAKE_DUE = """
         SELECT id FROM segment_due ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED))
     RETURNING customer_id
 """
+# In one order, before rows that refer to them are written: a reaction locks its customers in the same order.
+_HOLD = """
+    SELECT customer_id FROM customer_facts WHERE customer_id = ANY ($1) ORDER BY customer_id FOR KEY SHARE
+"""
 _RULES = "SELECT id, expression FROM segments WHERE deleted_at IS NULL ORDER BY id"
 # Pairs that are new come in, those of these customers that are no more leave; who has any is told and marked
 # once.
@@ -41,9 +45,7 @@ _WRITE = """
         SELECT t.customer_id, t.segment_id FROM unnest($1::uuid[], $2::uuid[]) AS t (customer_id, segment_id)
     ), came AS (
         INSERT INTO segment_members (segment_id, customer_id)
-        SELECT t.segment_id, t.customer_id FROM told t
-        WHERE EXISTS (SELECT FROM customer_facts f WHERE f.customer_id = t.customer_id)
-        ORDER BY 1, 2
+        SELECT t.segment_id, t.customer_id FROM told t ORDER BY 1, 2
         ON CONFLICT DO NOTHING
         RETURNING customer_id, segment_id
     ), went AS (
@@ -85,7 +87,7 @@ _ADD = f"""
 """  # noqa: S608
 _CHANGE = f"""
     UPDATE segments SET description = $2, expression = $3, changed_at = $4, version = version + 1
-    WHERE id = $1 AND deleted_at IS NULL RETURNING {_COLUMNS}
+    WHERE id = $1 AND version = $5 AND deleted_at IS NULL RETURNING {_COLUMNS}
 """  # noqa: S608
 _READ = f"SELECT {_COLUMNS} FROM segments WHERE id = $1 AND deleted_at IS NULL"  # noqa: S608
 _LIST = f"""
@@ -155,6 +157,11 @@ async def next_customers(connection: asyncpg.Connection, after: UUID, limit: int
 async def take_due(connection: asyncpg.Connection, limit: int) -> list[UUID]:
     """Customers to look at again, taken off the list, each once."""
     return sorted({row["customer_id"] for row in await connection.fetch(_TAKE_DUE, limit)})
+
+
+async def hold(connection: asyncpg.Connection, customer_ids: Sequence[UUID]) -> list[UUID]:
+    """Those of these customers who are there; they stay until the transaction ends."""
+    return [row["customer_id"] for row in await connection.fetch(_HOLD, customer_ids)]
 
 
 async def read_rules(connection: asyncpg.Connection) -> dict[UUID, str]:
@@ -228,10 +235,12 @@ async def add(
 
 
 async def change(
-    connection: asyncpg.Connection, segment_id: UUID, description: str, expression: str, at: datetime
+    connection: asyncpg.Connection, before: Segment, description: str, expression: str, at: datetime
 ) -> Segment | None:
-    """Let a segment say this from now on; None when it is gone."""
-    return _segment(await connection.fetchrow(_CHANGE, segment_id, description, expression, at))
+    """Let a segment say this from now on; None when it has been changed meanwhile."""
+    return _segment(
+        await connection.fetchrow(_CHANGE, before.id, description, expression, at, before.version)
+    )
 
 
 async def remove(connection: asyncpg.Connection, segment_id: UUID, at: datetime) -> None:
