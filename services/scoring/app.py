@@ -15,6 +15,7 @@ from services.scoring.demand.service import weekly
 from services.scoring.experiments.effect_routes import router as effects
 from services.scoring.experiments.routes import router as experiments
 from services.scoring.experiments.service import finish_due
+from services.scoring.experiments.uplift_routes import router as uplift
 from services.scoring.models.routes import router as models
 from services.scoring.models.service import watch_drift
 from services.scoring.reactions import reactions_for
@@ -73,6 +74,7 @@ def create_app(settings: ScoringSettings | None = None, bus: Bus | None = None) 
             segments,
             experiments,
             effects,
+            uplift,
         ],
         reactions=[reactions_for(chosen)],
         section=SECTION,

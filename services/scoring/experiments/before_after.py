@@ -66,8 +66,9 @@ _READ = """
                count(*) FILTER (WHERE NOT later) AS b1, sum(score) FILTER (WHERE NOT later) AS a1,
                count(*) FILTER (WHERE later) AS b2, sum(score) FILTER (WHERE later) AS a2
         FROM (
-            SELECT customer_id, occurred_at >= $1 AS later, CASE WHEN kind = 'csat' THEN score WHEN score >= 9 THEN 100
-                                                  WHEN score <= 6 THEN -100 ELSE 0 END AS score
+            SELECT customer_id, occurred_at >= $1 AS later,
+                   CASE WHEN kind = 'csat' THEN score WHEN score >= 9 THEN 100 WHEN score <= 6 THEN -100
+                   ELSE 0 END AS score
             FROM survey_answers
             WHERE kind = $3 AND occurred_at >= $1 - $2 AND occurred_at < $1 + $2
         ) answers GROUP BY customer_id

@@ -14,8 +14,9 @@ from uuid import UUID
 import asyncpg
 import numpy as np
 
-from services.scoring.experiments.reading import Moments
+from services.scoring.experiments.reading import Floats, Moments
 from services.scoring.experiments.rules import ANSWERED, Metric
+from services.scoring.facts.columns import fetch_columns
 
 # $1 the experiment, or null for the whole audience as if exposed $4 ago; $2 the end of reading; $3 how long
 # an outcome takes, or null; $5 retention; $6 currency; $7 metrics; $8 how long before exposure counts;
@@ -101,6 +102,52 @@ _PER_DAY = """
         SELECT FROM purchases p WHERE p.customer_id = f.customer_id
         AND p.occurred_at > $1::timestamptz - interval '28 days' AND p.occurred_at <= $1)
 """
+# Of customers in the two arms $2: arm, whether they converted, and what was known before they were exposed,
+# in the order of FEATURES; nan where there is nothing to know. The same customers each time.
+_HISTORIES = """
+    WITH exposed AS (
+        SELECT customer_id, min(arm) AS arm, min(exposed_at) AS at
+        FROM exposures WHERE experiment_id = $1 AND exposed_at < $3
+        GROUP BY customer_id HAVING min(arm) = max(arm)
+    ), final AS (
+        SELECT customer_id, arm, at, least($3, coalesce(at + $4::interval, $3)) AS until
+        FROM exposed WHERE arm = ANY ($2) AND ($4::interval IS NULL OR at + $4 <= $3)
+        ORDER BY md5(customer_id::text) LIMIT $7
+    ), given_back AS (
+        SELECT purchase_id, sum(amount) AS amount FROM refunds WHERE occurred_at <= $5 GROUP BY 1
+    )
+    SELECT e.arm::float8, coalesce(b.later, 0)::float8, coalesce(b.purchases, 0)::float8,
+           ln(1 + coalesce(b.spend, 0))::float8, coalesce(b.since_last, 'NaN')::float8,
+           coalesce(b.since_first, 'NaN')::float8, coalesce(b.mean, 'NaN')::float8,
+           coalesce(extract(epoch FROM e.at - f.registered_at) / 86400, 'NaN')::float8,
+           coalesce(t.tickets, 0)::float8, coalesce(a.score::float8, 'NaN')
+    FROM final e JOIN customer_facts f USING (customer_id)
+    LEFT JOIN LATERAL (
+        SELECT max((p.occurred_at > e.at AND p.occurred_at <= e.until
+                    AND (g.amount IS NULL OR g.amount < p.amount))::int) AS later,
+               count(*) FILTER (WHERE p.occurred_at <= e.at) AS purchases,
+               sum(p.amount) FILTER (WHERE p.occurred_at <= e.at AND p.currency = $6) AS spend,
+               avg(p.amount) FILTER (WHERE p.occurred_at <= e.at AND p.currency = $6) AS mean,
+               extract(epoch FROM e.at - max(p.occurred_at) FILTER (WHERE p.occurred_at <= e.at)) / 86400
+                   AS since_last,
+               extract(epoch FROM e.at - min(p.occurred_at) FILTER (WHERE p.occurred_at <= e.at)) / 86400
+                   AS since_first
+        FROM purchases p LEFT JOIN given_back g ON g.purchase_id = p.id WHERE p.customer_id = e.customer_id
+    ) b ON true
+    LEFT JOIN LATERAL (
+        SELECT count(*) AS tickets FROM tickets WHERE customer_id = e.customer_id AND opened_at <= e.at
+    ) t ON true
+    LEFT JOIN LATERAL (
+        SELECT score FROM survey_answers
+        WHERE customer_id = e.customer_id AND kind = 'csat' AND occurred_at <= e.at
+        ORDER BY occurred_at DESC, id DESC LIMIT 1
+    ) a ON true
+    ORDER BY md5(e.customer_id::text)
+"""
+FEATURES = (
+    "purchases", "log_spend", "days_since_last", "days_since_first", "mean_amount", "days_known",
+    "tickets", "csat",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +207,24 @@ async def counts(connection: asyncpg.Connection, experiment_id: UUID, window: Wi
     """How many customers each arm has. Those in two arms are counted in the first of them."""
     rows = await connection.fetch(_COUNTS, experiment_id, window.until, _days(window.outcome_days))
     return {row["arm"]: Counts(row["assigned"], row["waiting"], row["torn"]) for row in rows}
+
+
+async def histories(
+    connection: asyncpg.Connection, experiment_id: UUID, arms: tuple[int, int], window: Window, limit: int
+) -> list[Floats]:
+    """Arm, conversion and the FEATURES before exposure of the customers of two arms, shape (n,) each."""
+    return await fetch_columns(
+        connection,
+        _HISTORIES,
+        experiment_id,
+        list(arms),
+        window.until,
+        _days(window.outcome_days),
+        window.refunds_until,
+        window.currency,
+        limit,
+        count=2 + len(FEATURES),
+    )
 
 
 async def per_day(connection: asyncpg.Connection, now: datetime, segment: str | None) -> float:

@@ -151,6 +151,19 @@ def design_of(stored: Stored) -> ExperimentIn:
     return ExperimentIn.model_validate_json(stored.design)
 
 
+def window_of(settings: ScoringSettings, stored: Stored) -> Window:
+    """Which outcomes of an experiment count."""
+    design, now = design_of(stored), observed_moment(settings)
+    return Window(
+        reading_end(now, stored.ends_at, stored.stopped_at),
+        design.outcome_days,
+        design.retention_days,
+        design.before_days,
+        design.currency,
+        now,
+    )
+
+
 async def begin(connection: asyncpg.Connection, settings: ScoringSettings, stored: Stored) -> None:
     """Let a draft run from now on, or from its starts_at.
 
@@ -313,11 +326,7 @@ async def _read(connection: asyncpg.Connection, settings: ScoringSettings, store
     if stored.status == "draft":
         raise NotBegun("Start it, then there are results.")
     design = design_of(stored)
-    now = observed_moment(settings)
-    until = reading_end(now, stored.ends_at, stored.stopped_at)
-    window = Window(
-        until, design.outcome_days, design.retention_days, design.before_days, design.currency, now
-    )
+    window = window_of(settings, stored)
     metrics = list(dict.fromkeys([*design.metrics, "conversion", "revenue"]))
     reckoned = SizeOut.model_validate_json(stored.size) if stored.size else None
     return Read(
@@ -325,8 +334,8 @@ async def _read(connection: asyncpg.Connection, settings: ScoringSettings, store
         design=design,
         status=stored.status,
         planned=min(reckoned.any_time, 10**9) if reckoned else PLANNED_CUSTOMERS,
-        until=until,
-        over=stored.ends_at is not None and until >= stored.ends_at,
+        until=window.until,
+        over=stored.ends_at is not None and window.until >= stored.ends_at,
         counts=await outcomes.counts(connection, stored.id, window),
         moments=await outcomes.moments(connection, stored.id, metrics, window),
         margin=design.margin or settings.margin,
