@@ -45,8 +45,15 @@ _BUILD = """
             'purchases', f.purchases, 'refunds', f.refunds,
             'first_purchase_on', f.first_on, 'last_purchase_on', f.last_on,
             'other_spend', coalesce(f.other_spend, '[]'),
-            'tickets', jsonb_build_object('total', f.tickets, 'open', f.open_tickets,
-                                          'complaints', f.complaints, 'mood', f.mood),
+            'gaps', CASE WHEN f.gap_mean IS NOT NULL THEN jsonb_build_object(
+                'mean_days', f.gap_mean, 'deviation_days', f.gap_deviation) END,
+            'channels', coalesce(f.channels, '{}'), 'hours', f.hours,
+            'tickets', jsonb_build_object(
+                'total', f.tickets, 'open', f.open_tickets, 'complaints', f.complaints, 'mood', f.mood,
+                'severe', f.severe_tickets, 'breaches', f.breaches,
+                'complaint_categories', coalesce(f.complaint_categories, '{}')),
+            'loyalty', CASE WHEN f.tier IS NOT NULL OR f.points IS NOT NULL THEN jsonb_build_object(
+                'tier', f.tier, 'points', f.points) END,
             'surveys', jsonb_build_object('nps', f.nps, 'csat', f.csat, 'ces', f.ces)),
         'unknown', coalesce((
             SELECT jsonb_agg(jsonb_build_object(

@@ -1,7 +1,8 @@
 """The scoring service's data at a glance. The DDL, with the reasons for it, is in migrations/.
 
-Facts are derived from `purchases`, `refunds`, `tickets` and `survey_answers` alone; scores from facts,
-models and cuts alone.
+Facts are derived from what happened alone: `purchases`, `refunds`, `tickets`, `survey_answers`,
+`registrations` and `told_standings`; scores from facts, models and cuts alone. In each of those
+`customer_id` is whose it is now, `told_of` whom the event named where that was somebody else, merged since.
 """
 
 from datetime import date, datetime
@@ -38,6 +39,23 @@ class Purchase(Base, table=True):
     currency: str
     occurred_at: datetime = Field(sa_column=_moment())
     cost: int | None = Field(sa_column=_big(nullable=True))
+    touchpoint: str | None
+    channel: str | None
+    told_of: UUID | None
+
+
+class PurchaseLine(Base, table=True):
+    """A line of a purchase, in its order."""
+
+    __tablename__ = "purchase_lines"
+
+    purchase_id: UUID = Field(primary_key=True)
+    line: int = Field(sa_column=Column(SmallInteger, primary_key=True))
+    sku: str
+    category: str | None
+    quantity: int
+    amount: int = Field(sa_column=_big())
+    cost: int | None = Field(sa_column=_big(nullable=True))
 
 
 class Refund(Base, table=True):
@@ -49,6 +67,8 @@ class Refund(Base, table=True):
     purchase_id: UUID
     amount: int = Field(sa_column=_big())
     occurred_at: datetime = Field(sa_column=_moment())
+    customer_id: UUID | None
+    told_of: UUID | None
 
 
 class Ticket(Base, table=True):
@@ -63,6 +83,10 @@ class Ticket(Base, table=True):
     status: str
     told_at: datetime = Field(sa_column=_moment())
     told_by: UUID
+    category: str
+    severity: str
+    breached: bool
+    told_of: UUID | None
 
 
 class SurveyAnswer(Base, table=True):
@@ -75,6 +99,78 @@ class SurveyAnswer(Base, table=True):
     kind: str
     score: int
     occurred_at: datetime = Field(sa_column=_moment())
+    told_of: UUID | None
+
+
+class ToldAttribute(Base, table=True):
+    """An attribute as it was last told of a customer; the view customer_attributes shows what stands."""
+
+    __tablename__ = "told_attributes"
+
+    customer_id: UUID = Field(primary_key=True)
+    told_of: UUID | None
+    name: str = Field(primary_key=True)
+    value: Any = Field(sa_column=Column(JSONB))
+    told_at: datetime = Field(sa_column=_moment())
+    told_by: UUID
+
+
+class ToldConsent(Base, table=True):
+    """A customer's latest will; the view consents shows what stands."""
+
+    __tablename__ = "told_consents"
+
+    customer_id: UUID = Field(primary_key=True)
+    told_of: UUID | None
+    purpose: str = Field(primary_key=True)
+    channel: str = Field(primary_key=True)
+    status: str
+    occurred_at: datetime = Field(sa_column=_moment())
+    told_by: UUID
+
+
+class ToldStanding(Base, table=True):
+    """Tier or points as loyalty last told them; the view loyalty_standings shows both."""
+
+    __tablename__ = "told_standings"
+
+    customer_id: UUID = Field(primary_key=True)
+    told_of: UUID | None
+    what: str = Field(primary_key=True)
+    tier: str | None
+    points: int | None = Field(sa_column=_big(nullable=True))
+    told_at: datetime = Field(sa_column=_moment())
+    told_by: UUID
+
+
+class Registration(Base, table=True):
+    """Since when a customer is known."""
+
+    __tablename__ = "registrations"
+
+    customer_id: UUID = Field(primary_key=True)
+    told_of: UUID | None
+    registered_at: datetime = Field(sa_column=_moment())
+
+
+class MergeTold(Base, table=True):
+    """A merge of two customers; an undone one stays, for when it is heard late."""
+
+    __tablename__ = "merges"
+
+    merge_id: UUID = Field(primary_key=True)
+    survivor_id: UUID
+    merged_id: UUID
+    undone: bool
+
+
+class Owner(Base, table=True):
+    """A customer who is not themselves: merged into the owner, or forgotten where there is none."""
+
+    __tablename__ = "owners"
+
+    customer_id: UUID = Field(primary_key=True)
+    owner: UUID | None
 
 
 class CustomerFacts(Base, table=True):
@@ -105,6 +201,15 @@ class CustomerFacts(Base, table=True):
     csat: int | None
     ces: int | None
     repeat_gross: int | None = Field(sa_column=_big(nullable=True))
+    gap_mean: float | None
+    gap_deviation: float | None
+    channels: dict[str, int] | None = Field(sa_column=Column(JSONB))
+    hours: list[int] | None = Field(sa_column=Column(ARRAY(Integer)))
+    complaint_categories: dict[str, int] | None = Field(sa_column=Column(JSONB))
+    severe_tickets: int
+    breaches: int
+    tier: str | None
+    points: int | None = Field(sa_column=_big(nullable=True))
 
 
 class Model(Base, table=True):

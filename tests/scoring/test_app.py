@@ -246,7 +246,10 @@ async def test_a_customer_who_only_complained_is_known(client: httpx.AsyncClient
     await tell(bus, registered(customer), ticket(uuid4(), customer, mood=-0.8), answered(customer, 2))
     body = await scores(client, customer)
     assert body is not None
-    assert body["facts"]["tickets"] == {"total": 1, "open": 1, "complaints": 1, "mood": -0.8}
+    assert body["facts"]["tickets"] == {
+        "total": 1, "open": 1, "complaints": 1, "mood": -0.8, "severe": 1, "breaches": 0,
+        "complaint_categories": {"delivery": 1},
+    }  # fmt: skip
     assert body["facts"]["surveys"] == {"nps": 2, "csat": None, "ces": None}
     assert (body["rfm"], body["p_alive"]) == (None, None)
     assert {"what": "p_alive", "why": "no purchase is known"} in body["unknown"]

@@ -112,6 +112,23 @@ class TicketFacts(BaseModel):
     open: int
     complaints: int
     mood: float | None = Field(description="Mean mood of the tickets, from -1 to 1.")
+    severe: int = Field(description="Of high or critical severity.")
+    breaches: int = Field(description="Tickets that missed what was promised.")
+    complaint_categories: dict[str, int] = Field(description="Complaints by category.")
+
+
+class Gaps(BaseModel):
+    """Days between a day with a purchase and the next; the deviation needs two gaps."""
+
+    mean_days: float
+    deviation_days: float | None
+
+
+class Standing(BaseModel):
+    """As loyalty last told it."""
+
+    tier: str | None
+    points: int | None
 
 
 class SurveyFacts(BaseModel):
@@ -134,8 +151,12 @@ class Facts(BaseModel):
     first_purchase_on: date | None
     last_purchase_on: date | None
     other_spend: list[OtherSpend] = Field(description="Spend in currencies other than the main one.")
+    gaps: Gaps | None
+    channels: dict[str, int] = Field(description="Purchases by channel, where one was told.")
+    hours: list[int] | None = Field(description="Purchases by hour of the day in UTC, from 0 to 23.")
     tickets: TicketFacts
     surveys: SurveyFacts
+    loyalty: Standing | None
 
 
 class Unknown(BaseModel):
