@@ -55,7 +55,7 @@ async def people(database: Database, settings: ScoringSettings, count: int = CUS
 
 
 def test_the_arm_is_drawn_by_chance_and_stays() -> None:
-    customers = [uuid4() for _ in range(20_000)]
+    customers = [uuid4().bytes for _ in range(20_000)]
     held = held_out("spring", customers, 0.2)
     assert held.mean() == pytest.approx(0.2, abs=0.012)  # four standard errors
     assert (held_out("spring", customers[::-1], 0.2)[::-1] == held).all()
@@ -111,7 +111,7 @@ async def test_a_budget_is_spent_where_it_brings_most(database: Database, settin
         assert outcome["words"] == [
             f"one more CNY of budget would bring {outcome['shadow_price']:.2f} of gain"
         ]
-        assert referral["obstacles"]["no consent to marketing by email is known"] == 195
+        assert referral["obstacles"][0] == {"why": "not a promoter", "customers": 195}
 
         rows: list[dict[str, Any]] = []
         path, cursor = f"{started.headers['Location']}/assignments", None
@@ -124,7 +124,7 @@ async def test_a_budget_is_spent_where_it_brings_most(database: Database, settin
         assert len(held) == outcome["hold_out"]
         assert len(held) / len(rows) == pytest.approx(0.25, abs=0.09)  # four standard errors
         everybody = [UUID(row["customer_id"]) for row in rows]
-        drawn = held_out("spring", everybody, 0.25)
+        drawn = held_out("spring", [customer.bytes for customer in everybody], 0.25)
         assert {c for c, out in zip(everybody, drawn, strict=True) if out} == set(held)
         assert not [row for row in rows if row["arm"] == "hold_out" and (row["action"] or row["cost"])]
         treated = [row for row in rows if row["action"]]
@@ -136,19 +136,36 @@ async def test_a_budget_is_spent_where_it_brings_most(database: Database, settin
         assert [row["customer_id"] for row in as_csv] == [row["customer_id"] for row in rows]
         assert [row["action"] or None for row in as_csv] == [row["action"] for row in rows]
 
-        few = (await finished(client, await allocate(client, segment="champions", budget=1)))["outcome"]
-        assert (few["considered"], few["treated"]) == (200, 0)
-        assert few["words"] == ["the budget does not pay for a single action, or there is no room for one"]
-        nobody = await finished(
-            client, await allocate(client, currency="EUR", actions=[{"kind": "call", "cost": 0}])
-        )
-        assert (nobody["status"], nobody["outcome"]["words"]) == ("done", ["nobody pays in EUR"])
-        none = (await finished(client, await allocate(client, actions=[{"kind": "call"}])))["outcome"]
-        assert none["words"] == ["no planned action is for anybody; each action says why"]
-        assert none["actions"][0]["obstacles"]
         listed = (await client.get("/v1/budgets", params={"limit": 1})).json()
-        assert listed["next_cursor"]
+        assert (listed["items"], listed["next_cursor"]) == ([plan], None)
+        assert (await client.delete(started.headers["Location"])).status_code == 409
     await bus.close()
+
+
+async def test_a_plan_that_gives_nothing_says_why(database: Database, settings: ScoringSettings) -> None:
+    await people(database, settings, 60)
+
+    async def words(**changed: Any) -> list[str]:
+        async with database.pool.acquire() as connection:
+            plan = await store.add_plan(connection, AllocateIn.model_validate(PLAN | changed), 20)
+            assert plan is not None
+        await make_next(database, settings)
+        async with database.pool.acquire() as connection:
+            plan = await store.read_plan(connection, plan.id)
+        assert plan is not None
+        assert plan.outcome is not None
+        assert (plan.status, plan.outcome.treated) == ("done", 0)
+        return [*plan.outcome.words, *(obstacle.why for obstacle in plan.outcome.actions[0].obstacles)]
+
+    call = [{"kind": "call", "cost": 0}]
+    assert await words(currency="EUR", actions=call) == ["nobody pays in EUR"]
+    assert await words(segment="lost", currency="USD", actions=call) == [
+        "no planned action is for anybody; each action says why",
+        "not a customer of high value who may leave or has complained",
+        "no consent to marketing by phone is known",
+    ]
+    said, *_ = await words(budget=1, actions=[{"kind": "apology", "cost": 500}])
+    assert said == "the budget does not pay for a single action, or there is no room for one"
 
 
 async def test_what_is_asked_wrongly_is_refused_by_name(settings: ScoringSettings) -> None:

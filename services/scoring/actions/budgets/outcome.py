@@ -3,18 +3,20 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from uuid import UUID
 
-from services.scoring.actions.budgets.schemas import ActionOutcome, AllocateIn, Outcome
+from services.scoring.actions.budgets.schemas import ActionOutcome, AllocateIn, ObstacleCount, Outcome
 from services.scoring.actions.programme import NOTHING, Plan
 from services.scoring.actions.rules import Bools, Floats, Ints, Kind
 
 
 @dataclass(slots=True)
 class Gathered:
-    """The n customers whom at least one of k planned actions is for, and why the others are left out."""
+    """The n customers whom at least one of k planned actions is for, and why the others are left out.
 
-    customer_ids: list[UUID] = field(default_factory=list)
+    Ids are kept as bytes: hundreds of thousands of UUID objects make the garbage collector stop the world.
+    """
+
+    customer_ids: list[bytes] = field(default_factory=list)
     gains: list[Floats] = field(default_factory=list)  # net of costs, 0 where not allowed, (n, k) in chunks
     measured: list[Floats] = field(default_factory=list)
     considered: int = 0
@@ -67,9 +69,11 @@ def _action(draft: Draft, gathered: Gathered, chosen: Ints, plan: Plan, j: int) 
         cost=action.cost or 0,
         capacity=action.capacity,
         eligible=int((draft.gains[:, j] > 0).sum()),
-        obstacles={
-            said: count for (kind, said), count in gathered.obstacles.most_common() if kind == action.kind
-        },
+        obstacles=[
+            ObstacleCount(why=why, customers=count)
+            for (kind, why), count in gathered.obstacles.most_common()
+            if kind == action.kind
+        ],
         chosen=int(taken.sum()),
         spend=int(taken.sum()) * (action.cost or 0),
         gain=round(float(draft.gains[taken, j].sum()), 2),

@@ -1,7 +1,7 @@
 """What goes into a plan for a budget besides gains: who is held out, and whose gain counts for more. Pure."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 from uuid import UUID
 
@@ -15,11 +15,15 @@ PRIORITIES: tuple[Priority, ...] = ("value", "risk", "satisfaction")
 _DRAWS = 2**64
 
 
-def held_out(seed: str, customer_ids: Sequence[UUID], share: float) -> Bools:
-    """Who is left out by chance, shape (n,): the same customers for the same seed, whoever else there is."""
+def held_out(seed: str, customer_ids: Iterable[bytes], share: float) -> Bools:
+    """Who is left out by chance, shape (n,): the same customers for the same seed, whoever else there is.
+
+    `customer_ids` are the bytes of UUIDs.
+    """
     drawn = [
-        int.from_bytes(hashlib.sha256(f"{seed}:{customer_id}".encode()).digest()[:8]) < share * _DRAWS
-        for customer_id in customer_ids
+        int.from_bytes(hashlib.sha256(f"{seed}:{UUID(bytes=customer)}".encode()).digest()[:8])
+        < share * _DRAWS
+        for customer in customer_ids
     ]
     return np.array(drawn, dtype=bool)
 

@@ -78,6 +78,13 @@ class AllocateIn(Schema):
         return actions
 
 
+class ObstacleCount(BaseModel):
+    """Why an action is not for so many customers."""
+
+    why: str
+    customers: int
+
+
 class ActionOutcome(BaseModel):
     """What becomes of one action by a plan."""
 
@@ -85,7 +92,7 @@ class ActionOutcome(BaseModel):
     cost: int
     capacity: int | None
     eligible: int = Field(description="Customers who may get it and would bring more than it costs.")
-    obstacles: dict[str, int] = Field(description="Why others may not, with how many; one may have several.")
+    obstacles: list[ObstacleCount] = Field(description="Why others may not; one may have several reasons.")
     chosen: int
     spend: int
     gain: float = Field(description="Expected, less the cost.")

@@ -123,7 +123,7 @@ def _add(
         if dear:
             gathered.obstacles[KINDS[j], "would cost more than it is expected to bring"] += dear
     someone = allowed.any(axis=1)
-    gathered.customer_ids += [situations.customer_ids[n] for n in np.flatnonzero(someone)]
+    gathered.customer_ids += [situations.customer_ids[n].bytes for n in np.flatnonzero(someone)]
     gathered.gains.append(np.where(allowed, judged.gains[:, planned], 0)[someone])
     gathered.measured.append(measures(situations)[someone])
 
@@ -163,14 +163,20 @@ async def _solve(database: Database, settings: ScoringSettings, run: store.Run, 
 
 
 async def _write(
-    database: Database, run: store.Run, draft: Draft, customer_ids: list[UUID], chosen: Ints
+    database: Database, run: store.Run, draft: Draft, customer_ids: list[bytes], chosen: Ints
 ) -> None:
     actions = draft.request.actions
     rows = (
-        (customer_id, "hold_out" if held else "treated", None, 0.0, 0)
+        (UUID(bytes=customer), "hold_out" if held else "treated", None, 0.0, 0)
         if j == NOTHING
-        else (customer_id, "treated", actions[j].kind, round(float(gains[j]), 2), actions[j].cost or 0)
-        for customer_id, held, j, gains in zip(
+        else (
+            UUID(bytes=customer),
+            "treated",
+            actions[j].kind,
+            round(float(gains[j]), 2),
+            actions[j].cost or 0,
+        )
+        for customer, held, j, gains in zip(
             customer_ids, draft.held, chosen.tolist(), draft.gains, strict=True
         )
     )
