@@ -13,8 +13,10 @@ import typer
 
 from services.scoring.actions.budgets.cli import app as budgets
 from services.scoring.churn.cli import app as churn
+from services.scoring.demand.cli import app as demand
 from services.scoring.facts.histories import Purchased, Unit
 from services.scoring.facts.logs import LogFormat, read_cohorts, read_purchases
+from services.scoring.recommendations.cli import app as recommend
 from services.scoring.remote import app as remote
 from services.scoring.segments.cli import app as segments
 from shared.problems import Problem
@@ -26,6 +28,8 @@ app = typer.Typer(no_args_is_help=True, help="Fit, use and judge the scoring mod
 app.add_typer(remote)
 app.add_typer(budgets)
 app.add_typer(churn)
+app.add_typer(recommend)
+app.add_typer(demand)
 app.add_typer(segments)
 
 MOST_BOOTSTRAPS = 2000

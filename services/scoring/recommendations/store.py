@@ -17,7 +17,6 @@ from services.scoring.recommendations.worker import Learnt
 PIECE = 1 << 20  # bytes of rows handed over at a time
 FORGET = 50_000  # rows per DELETE
 MOST_BASKET = 50  # items of a customer, the newest, that recommendations stand on
-MOST_MERGES = 16
 
 # Each customer's items, as of $1 and as of $2 before it; purchases given back in full by then never were. Of
 # a customer the newest $3 items count, of all the newest $4 pairs.
@@ -89,22 +88,16 @@ _NEWEST = """
            data_hash, quality::text AS quality, seconds, created_at
     FROM recommendation_models WHERE $1::int IS NULL OR version < $1 ORDER BY version DESC LIMIT $2
 """
-# Whom a merged customer has become, and then what is known of them.
+# What is known of whoever this customer is one with now; nobody of those who are forgotten.
 _CUSTOMER = """
-    WITH RECURSIVE became AS (
-        SELECT $1::uuid AS customer_id, 0 AS steps
-        UNION ALL
-        SELECT m.survivor_id, b.steps + 1
-        FROM became b JOIN merges m ON m.merged_id = b.customer_id AND NOT m.undone
-        WHERE b.steps < $3 AND NOT EXISTS (SELECT FROM customer_facts f WHERE f.customer_id = b.customer_id)
-    )
     SELECT f.customer_id, f.purchases,
            (SELECT a.value #>> '{}' FROM customer_attributes a
             WHERE a.customer_id = f.customer_id AND a.name = $2::text) AS grouping,
            (SELECT count(*) FROM purchases p WHERE p.customer_id = f.customer_id
             AND NOT EXISTS (SELECT FROM purchase_lines l WHERE l.purchase_id = p.id))::int AS bare,
            (SELECT coalesce(sum(lines), 0) FROM recommendation_changes)::int AS changes
-    FROM became b JOIN customer_facts f USING (customer_id) ORDER BY b.steps LIMIT 1
+    FROM customer_facts f
+    WHERE f.customer_id = coalesce((SELECT owner FROM owners WHERE customer_id = $1), $1)
 """
 # One customer's offers: the sum written in neighbours.mix. Weights are relative to their newest purchase,
 # which changes no score. Read by purchases_customer, the primary keys and item_popularity_best.
@@ -367,7 +360,7 @@ async def find_customer(
     connection: asyncpg.Connection, customer_id: UUID, attribute: str | None
 ) -> KnownCustomer | None:
     """The customer of this id, or whom they became one with; None when nobody is known by it."""
-    row = await connection.fetchrow(_CUSTOMER, customer_id, attribute, MOST_MERGES)
+    row = await connection.fetchrow(_CUSTOMER, customer_id, attribute)
     return KnownCustomer(**dict(row)) if row else None
 
 

@@ -87,8 +87,8 @@ async def run(task: Task, *, timeout_s: float) -> Learnt:
 
 def work(task: Task) -> Learnt:
     """Learn and judge here and now."""
+    pairs, seen_age, group_of = numbered(task)
     numbers = np.array(task.numbers, dtype=np.int64)
-    pairs, seen_age, group_of = _numbered(task, numbers)
     seen, later = split(pairs, seen_age, task.split_days)
     quality = None
     if later.item.size and seen.item.size:
@@ -123,8 +123,10 @@ def check(task: Task) -> None:
         raise TooFewCustomers(f"Customers who bought items: 1. At least {FEWEST} are needed.")
 
 
-def _numbered(task: Task, numbers: Ints) -> tuple[Pairs, Floats, Ints]:
-    """Pairs of known items, customers and items numbered from 0, and of each customer the group."""
+def numbered(task: Task) -> tuple[Pairs, Floats, Ints]:
+    """Pairs of known items, customers and items numbered from 0; their `seen_age_days`; and of each customer
+    the group."""
+    numbers = np.array(task.numbers, dtype=np.int64)
     known = np.isin(task.item, numbers)
     _, customer = np.unique(task.customer[known], return_inverse=True)
     item = np.searchsorted(numbers, task.item[known].astype(np.int64))
