@@ -65,8 +65,9 @@ def rank(x: Floats, treated: NDArray[np.bool_], y: NDArray[np.bool_]) -> list[Ra
     """
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+    learners = _learners()  # loads what the limit is of
     with threadpool_limits(1):  # these trees are small: many threads would mostly wait for one another
-        return _rank(x, treated, y)
+        return _rank(learners, x, treated, y)
 
 
 def gains(score: Floats, treated: NDArray[np.bool_], y: NDArray[np.bool_]) -> tuple[Floats, Floats]:
@@ -86,8 +87,9 @@ def qini(score: Floats, treated: NDArray[np.bool_], y: NDArray[np.bool_]) -> flo
     return float(np.trapezoid(won, share) - won[-1] / 2)
 
 
-def _rank(x: Floats, treated: NDArray[np.bool_], y: NDArray[np.bool_]) -> list[Ranking]:
-    learners = _learners()
+def _rank(
+    learners: dict[Learner, Callable[[], Any]], x: Floats, treated: NDArray[np.bool_], y: NDArray[np.bool_]
+) -> list[Ranking]:
     by_chance = _by_chance(treated, y, models=len(learners) * len(_METHODS))
     rankings = [
         _judge(
