@@ -65,6 +65,7 @@ async def fit(database: Database, settings: ScoringSettings, request: ChurnFitRe
     )
     report = orjson.loads(learnt.report)
     async with database.pool.acquire() as connection, connection.transaction():
+        await store.hold_models(connection)
         served = await store.read_served(connection)
         before = served.skill if served and served.label == request.label else None
         better, why = rules.promote(report["auc"], report["auc_error"], report["skill"], before)
@@ -92,6 +93,7 @@ async def serve(connection: asyncpg.Connection, version: int | None) -> None:
     Raises:
         NotFound: there is no such version.
     """
+    await store.hold_models(connection)
     if not await store.serve(connection, version):
         raise NotFound(f"There is no version {version}.")
 

@@ -256,9 +256,13 @@ async def read_served(connection: asyncpg.Connection) -> Served | None:
     return Served(*row) if row else None
 
 
-async def add_version(connection: asyncpg.Connection, version: Version) -> int:
-    """Keep a classifier as the next version, serving or not; returns the version."""
+async def hold_models(connection: asyncpg.Connection) -> None:
+    """Keep others from changing the classifiers until the transaction ends."""
     await connection.execute(_LOCK)
+
+
+async def add_version(connection: asyncpg.Connection, version: Version) -> int:
+    """Keep a classifier as the next version, serving or not; returns the version. Wants `hold_models`."""
     if version.serving:
         await connection.execute(_RETIRE)
     number: int = await connection.fetchval(
@@ -279,8 +283,7 @@ async def add_version(connection: asyncpg.Connection, version: Version) -> int:
 
 
 async def serve(connection: asyncpg.Connection, version: int | None) -> bool:
-    """Let this version serve, or none; returns whether there is such a version."""
-    await connection.execute(_LOCK)
+    """Let this version serve, or none; returns whether there is such a version. Wants `hold_models`."""
     if version is not None and await read_model(connection, version) is None:
         return False
     await connection.execute(_RETIRE)
