@@ -14,6 +14,7 @@ import typer
 from services.scoring.actions.budgets.cli import app as budgets
 from services.scoring.churn.cli import app as churn
 from services.scoring.demand.cli import app as demand
+from services.scoring.experiments.cli import app as experiments
 from services.scoring.facts.histories import Purchased, Unit
 from services.scoring.facts.logs import LogFormat, read_cohorts, read_purchases
 from services.scoring.recommendations.cli import app as recommend
@@ -31,6 +32,7 @@ app.add_typer(churn)
 app.add_typer(recommend)
 app.add_typer(demand)
 app.add_typer(segments)
+app.add_typer(experiments)
 
 MOST_BOOTSTRAPS = 2000
 MOST_PERIODS = 10_000

@@ -7,6 +7,8 @@ from uuid import UUID
 
 import asyncpg
 
+from services.scoring.actions.rules import KINDS
+from services.scoring.actions.store import note_measured
 from services.scoring.experiments import outcomes, store
 from services.scoring.experiments.assignment import place
 from services.scoring.experiments.outcomes import Window
@@ -276,6 +278,9 @@ async def read_results(
 async def finish(connection: asyncpg.Connection, settings: ScoringSettings, stored: Stored) -> ResultsOut:
     """Stop a running experiment and keep what it measured of its arms' actions.
 
+    From then on an action of the catalogue is chosen by the uplift that was measured, when the experiment
+    told one: an effect that was shown, or as many customers as were asked for.
+
     Raises:
         NotRunning: it does not run.
     """
@@ -285,7 +290,13 @@ async def finish(connection: asyncpg.Connection, settings: ScoringSettings, stor
     read = await _read(connection, settings, await required(connection, stored.id))
     report = results(read)
     if report.valid:
-        await store.keep_measured(connection, stored.id, _measured(read, now))
+        found = _measured(read, now)
+        await store.keep_measured(connection, stored.id, found)
+        deciding = read.design.metrics[0] if read.design.metrics[0] in SHARES else "conversion"
+        for one in found:
+            told = one.low > 0 or one.high < 0 or one.customers >= read.planned
+            if one.metric == deciding and one.action in KINDS and told:
+                await note_measured(connection, one.action, one.uplift, str(stored.id))
     return report
 
 

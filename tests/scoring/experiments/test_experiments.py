@@ -7,14 +7,27 @@ import httpx
 import numpy as np
 import pytest
 
+from services.scoring.actions.store import read_setup
 from services.scoring.app import create_app
 from services.scoring.experiments.assignment import place
 from services.scoring.experiments.service import finish_due
 from services.scoring.experiments.store import measured_uplift
 from services.scoring.settings import ScoringSettings
+from shared.contracts.profile import CustomerErased, CustomerMerged, CustomerUnmerged
 from shared.database import Database
 from shared.messaging.local import LocalBus
-from tests.scoring.events import answered, bought, day, given_back, hear, purchase, refund, registered, ticket
+from tests.scoring.events import (
+    answered,
+    bought,
+    day,
+    event,
+    given_back,
+    hear,
+    purchase,
+    refund,
+    registered,
+    ticket,
+)
 from tests.support.apps import client_of, running
 
 DESIGN: dict[str, Any] = {
@@ -22,7 +35,7 @@ DESIGN: dict[str, Any] = {
     "hypothesis": "A voucher brings customers back.",
     "arms": [
         {"name": "nothing", "share": 0.5, "kind": "hold_out"},
-        {"name": "voucher", "share": 0.5, "cost_per_contact": 50, "action": "win_back"},
+        {"name": "voucher", "share": 0.5, "cost_per_contact": 50, "action": "win_back_offer"},
     ],
     "metrics": ["conversion", "revenue", "retention", "tickets", "csat", "nps"],
     "minimum_effect": 0.05,
@@ -146,11 +159,13 @@ async def test_the_whole_life_of_an_experiment(settings: ScoringSettings) -> Non
         assert stopped["metrics"][0]["comparisons"][0]["fixed_horizon"]["holds"] is True
         assert (await client.post(f"{where}:stop")).json()["type"] == "/problems/experiment-not-running"
         async with database.pool.acquire() as connection:
-            measured = await measured_uplift(connection, "win_back")
+            measured = await measured_uplift(connection, "win_back_offer")
             assert measured is not None
             assert measured.low == pytest.approx(conversion["interval"]["low"])
-            assert (await measured_uplift(connection, "win_back", "revenue")) is not None
+            assert (await measured_uplift(connection, "win_back_offer", "revenue")) is not None
             assert (await measured_uplift(connection, "apology")) is None
+            chosen_by = (await read_setup(connection)).catalogue["win_back_offer"]
+            assert (chosen_by.measured, chosen_by.experiment) == (measured.uplift, made["id"])
     await bus.close()
 
 
@@ -179,15 +194,20 @@ async def test_customers_are_assigned_once_and_merges_are_followed(settings: Sco
         arms = {b["customer_id"]: b["arm"] for b in batch}
         survivor = customers[0]
         merged = next(c for c in customers if arms[str(c)] != one["arm"])
-        await database.pool.execute(
-            "UPDATE exposures SET customer_id = $1, told_of = $2 WHERE customer_id = $2", survivor, merged
-        )
+        merge = {"survivor_id": survivor, "merged_id": merged, "merge_id": uuid4()}
+        await hear(database, settings, event(CustomerMerged(**merge)))
+        assert (await client.get(f"{where}/assignments/{merged}")).json()["arm"] is not None
         # Readings include what happened before the moment of reading, so read as of the next day.
         await database.pool.execute("UPDATE exposures SET exposed_at = exposed_at - interval '1 day'")
         read = (await client.get(f"{where}/results")).json()
         assert read["in_two_arms"] == 1
         assert sum(a["assigned"] for a in read["arms"]) == 40
         assert sum(a["customers"] for a in read["metrics"][0]["arms"]) == 38
+
+        await hear(database, settings, event(CustomerUnmerged(**merge)))
+        assert (await client.get(f"{where}/results")).json()["in_two_arms"] == 0
+        await hear(database, settings, event(CustomerErased(customer_id=merged, erasure_id=uuid4())))
+        assert sum(a["assigned"] for a in (await client.get(f"{where}/results")).json()["arms"]) == 39
 
         # Of a segment: nobody here is a champion.
         other = await create(client, segment="champions", starts_at=None, ends_at=None)

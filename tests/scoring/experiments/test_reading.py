@@ -1,13 +1,16 @@
 """Peeking every day does not make effects: simulated experiments, sample sizes of the literature, arms."""
 
 import hashlib
+import json
 import math
 from typing import Any
 from uuid import UUID
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from services.scoring.cli import app
 from services.scoring.experiments.assignment import BUCKETS, bucket, edges, place, widths
 from services.scoring.experiments.reading import (
     Floats,
@@ -158,6 +161,21 @@ def test_sizes_are_those_of_the_literature() -> None:
     needed = customers_needed(0.01, 1000, 0.02, 0.05, 0.8)
     spread_then = float(spread(needed, 0.05, np.array(needed))) * 0.01 * math.sqrt(1000 / needed)
     assert spread_then + 0.8416 * 0.01 * math.sqrt(1000 / needed) == pytest.approx(0.02, rel=1e-3)
+
+
+def test_a_size_is_reckoned_without_a_gateway() -> None:
+    def ask(*more: str) -> Any:
+        return CliRunner().invoke(app, ["experiment", "size", "--effect", "0.02", *more])
+
+    told = json.loads(ask("--baseline", "0.1", "--per-day", "100", "--json").output)
+    assert (told["once"], told["days_once"], told["any_time"]) == (7682, 77, 14713)
+    for wrong, words in (
+        (("--baseline", "0.99"), "must lie between 0 and 1"),
+        (("--baseline", "0.1", "--shares", "0.5,0.4"), "shares must sum to 1, not 0.9"),
+        (("--baseline", "0.1", "--shares", "half,half"), "must be numbers"),
+    ):
+        refused = ask(*wrong)
+        assert (refused.exit_code, words in refused.output) == (1, True), refused.output
 
 
 def test_an_arm_is_found_by_a_partner_who_has_only_the_salt() -> None:
