@@ -1,6 +1,5 @@
 """The next action of customers: chosen in the background, recommended once, answered, in the view."""
 
-from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,10 +10,11 @@ from services.scoring.actions.service import choose_on
 from services.scoring.app import create_app
 from services.scoring.settings import ScoringSettings
 from services.scoring.value_index.service import index_on
-from shared.clock import utc_now
+from shared.contracts import Event
+from shared.contracts.profile import ConsentChanged
 from shared.database import Database
 from shared.messaging.local import LocalBus
-from tests.scoring.events import answered, bought, hear, purchase, registered, table, ticket
+from tests.scoring.events import answered, bought, day, event, hear, purchase, registered, table, ticket
 from tests.support.apps import running
 
 
@@ -31,13 +31,12 @@ async def recommended(database: Database) -> list[dict[str, Any]]:
     return [orjson.loads(row["envelope"])["data"] for row in rows]
 
 
-async def consent(database: Database, customer: UUID, channel: str, status: str, day: int) -> None:
-    await database.pool.execute(
-        "INSERT INTO told_consents VALUES ($1, NULL, 'marketing', $2, $3, $4, uuid7())",
-        customer,
-        channel,
-        status,
-        utc_now() + timedelta(days=day),
+def consent(customer: UUID, channel: str, status: Any, on: float) -> Event[Any]:
+    return event(
+        ConsentChanged(
+            customer_id=customer, purpose="marketing", channel=channel, status=status, occurred_at=day(on)
+        ),
+        day(on),
     )
 
 
@@ -60,8 +59,7 @@ async def test_the_best_action_is_recommended_once_until_it_is_another(
     await settle(database, settings)
     assert await recommended(database) == []  # a promoter, but they never consented to marketing
 
-    await consent(database, customer, "any", "granted", -2)
-    await note(database, customer)
+    await hear(database, settings, consent(customer, "any", "granted", 20))
     await settle(database, settings)
     (first,) = await recommended(database)
     assert (first["action"], first["channel"], first["offer"], first["arm"]) == (
@@ -91,8 +89,8 @@ async def test_the_best_action_is_recommended_once_until_it_is_another(
     (row,) = await table(database, "next_actions")
     assert [one["action"] for one in orjson.loads(row["actions"])] == ["apology"]
     # The latest word counts, for one channel or for any.
-    await hear(database, settings, ticket(complaint, customer, told=1, status="resolved", mood=0.1))
-    await consent(database, customer, "email", "withdrawn", -1)
+    solved = ticket(complaint, customer, told=1, status="resolved", mood=0.1)
+    await hear(database, settings, solved, consent(customer, "email", "withdrawn", 30))
     await settle(database, settings)
     assert await table(database, "next_actions") == []
     await database.pool.execute("DELETE FROM customer_facts WHERE customer_id = $1", customer)

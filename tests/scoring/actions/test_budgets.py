@@ -1,5 +1,6 @@
 """Plans for a budget: within every limit, without the hold-out arm, taken up again, cancelled, refused."""
 
+import asyncio
 import csv
 import io
 from typing import Any
@@ -232,10 +233,21 @@ async def test_a_plan_is_taken_up_again_after_a_crash(database: Database, settin
         assert hopeless is not None
         assert cancelled is not None
         assert await store.add_plan(connection, request, 2) is None
-        assert await store.cancel(connection, cancelled.id)
     for _ in range(settings.budget_attempts):
         await store.begin_next(database.pool)
     await make_next(database, settings)
+
+    async def solving() -> bool:
+        async with database.pool.acquire() as connection:
+            plan = await store.read_plan(connection, cancelled.id)
+        return plan is not None and plan.progress.startswith("solving")
+
+    making = asyncio.create_task(make_next(database, settings))
+    await eventually(solving)
+    async with database.pool.acquire() as connection:
+        assert await store.cancel(connection, cancelled.id)
+    await making
+    assert await database.pool.fetchval("SELECT count(DISTINCT plan_id) FROM budget_assignments") == 1
     assert await store.begin_next(database.pool) is None
     async with database.pool.acquire() as connection:
         ended = await store.read_plan(connection, hopeless.id)
@@ -244,4 +256,7 @@ async def test_a_plan_is_taken_up_again_after_a_crash(database: Database, settin
             "failed",
             "It was begun 3 times and never came to its end.",
         )
+        stopped = await store.read_plan(connection, cancelled.id)
+        assert stopped is not None
+        assert stopped.status == "cancelled"
         assert not await store.cancel(connection, cancelled.id)
