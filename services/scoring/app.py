@@ -26,6 +26,7 @@ from services.scoring.section import SECTION
 from services.scoring.segments.routes import router as segments
 from services.scoring.segments.service import keep_segments
 from services.scoring.settings import ScoringSettings
+from services.scoring.value.rfm import router as rfm
 from services.scoring.value.routes import router as value
 from services.scoring.value.service import keep_true
 from services.scoring.value_index.routes import router as value_index
@@ -64,6 +65,7 @@ def create_app(settings: ScoringSettings | None = None, bus: Bus | None = None) 
         routers=[
             models,
             value,
+            rfm,
             value_index,
             churn,
             actions,

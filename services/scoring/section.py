@@ -16,6 +16,7 @@ _BUILD = """
             'monetary', jsonb_build_object('amount', f.spend, 'currency', f.currency),
             'recency_score', s.recency_score, 'frequency_score', s.frequency_score,
             'monetary_score', s.monetary_score,
+            'weighted', s.weighted_score,
             'score', s.recency_score::text || s.frequency_score::text || s.monetary_score::text) END,
         'segment', s.segment,
         'segments', coalesce((SELECT jsonb_agg(g.name ORDER BY g.name) FROM segment_members b

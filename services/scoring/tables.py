@@ -254,6 +254,29 @@ class RfmCuts(Base, table=True):
     monetary: dict[str, list[int]] = Field(sa_column=Column(JSONB, nullable=False))
 
 
+class RfmSetup(Base, table=True):
+    """The one row of cuts and weights that were set."""
+
+    __tablename__ = "rfm_setup"
+
+    only_one: bool = Field(primary_key=True)
+    version: int
+    setup: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
+
+
+class RfmHistory(Base, table=True):
+    """A day on which a customer came to score differently."""
+
+    __tablename__ = "rfm_history"
+
+    customer_id: UUID = Field(primary_key=True)
+    as_of: date = Field(primary_key=True)
+    recency_score: int | None = Field(sa_column=Column(SmallInteger))
+    frequency_score: int | None = Field(sa_column=Column(SmallInteger))
+    monetary_score: int | None = Field(sa_column=Column(SmallInteger))
+    segment: str | None
+
+
 class FactChange(Base, table=True):
     """A batch of facts changed; the cuts want computing again."""
 
@@ -285,6 +308,7 @@ class CustomerScores(Base, table=True):
     frequency_score: int | None = Field(sa_column=Column(SmallInteger))
     monetary_score: int | None = Field(sa_column=Column(SmallInteger))
     segment: str | None
+    weighted_score: float | None
     p_alive: float | None
     expected_purchases: float | None
     clv: int | None = Field(sa_column=_big(nullable=True))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from services.scoring.facts.histories import Floats
 from services.scoring.models.serving import Serving
-from services.scoring.value.rules import Cuts, fifths, segment_of
+from services.scoring.value.rules import Cuts, fifths, segment_of, weighted
 
 DAYS_PER_YEAR = 365.25
 STEPS_PER_YEAR = 12
@@ -58,6 +58,7 @@ class Scores:
     frequency: list[int | None]
     monetary: list[int | None]
     segment: list[str | None]
+    weighted: list[float | None]
     p_alive: list[float | None]
     expected_purchases: list[float | None]
     clv: list[int | None]
@@ -100,6 +101,7 @@ def score(facts: FactColumns, cuts: Cuts, models: Serving, terms: Terms) -> Scor
         frequency=_whole(rfm[1], cut),
         monetary=_whole(rfm[2], cut),
         segment=[segment_of(*rfm[:, i].tolist()) if cut[i] else None for i in range(n)],
+        weighted=_rounded(np.where(cut, weighted(rfm, cuts.weights), np.nan), PROBABILITY_DIGITS),
         p_alive=_rounded(p_alive, PROBABILITY_DIGITS),
         expected_purchases=_rounded(expected, PURCHASES_DIGITS),
         clv=_whole(np.rint(np.nan_to_num(clv)).astype(np.int64), ~np.isnan(clv)),

@@ -38,11 +38,15 @@ WHY_UNKNOWN = {
 
 @dataclass(frozen=True, slots=True)
 class Cuts:
-    """Four rising cut points each; money has its own for every currency, in minor units."""
+    """Four rising cut points each; money has its own for every currency, in minor units.
+
+    `weights` are of recency, frequency and money in their weighted sum.
+    """
 
     recency: tuple[int, ...] | None = None
     frequency: tuple[int, ...] | None = None
     monetary: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
 
 def fifths(values: NDArray[Any], cuts: Sequence[int]) -> Ints:
@@ -51,6 +55,18 @@ def fifths(values: NDArray[Any], cuts: Sequence[int]) -> Ints:
     Equal values score equally, so fifths of a tied quantity are not equally large.
     """
     return 1 + np.searchsorted(np.asarray(cuts), values, side="left").astype(np.int64)
+
+
+def weighted(scores: NDArray[np.int64], weights: Sequence[float]) -> NDArray[np.float64]:
+    """The weighted sum of the three scores over the sum of the weights, from 1 to 5, shape (n,).
+
+    Args:
+        scores: R, F and M, shape (3, n).
+        weights: of each; not all are 0.
+    """
+    shares = np.asarray(weights, dtype=np.float64)
+    together: NDArray[np.float64] = np.round(shares / shares.sum() @ scores, 4)
+    return together
 
 
 def segment_of(recency: int, frequency: int, monetary: int) -> str:

@@ -37,6 +37,7 @@ class Rfm(BaseModel):
     recency_score: int | None
     frequency_score: int | None
     monetary_score: int | None
+    weighted: float | None = Field(description="Their weighted mean, from 1 to 5.")
     score: str | None = Field(description="The three scores as one word.", examples=["544"])
 
 

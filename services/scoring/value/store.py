@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from services.scoring.value.lifetime import FactColumns, Scores
 from services.scoring.value.rules import FIFTHS, Cuts
 
+HISTORY_DAYS = 3 * 366  # how far back changes of recency, frequency and money are kept
+
 _READ = """
     SELECT customer_id, days, greatest($2::date - last_on, 0) AS since_last,
            coalesce(last_on - first_on, 0) AS span, greatest($2::date - first_on, 0) AS age, currency,
@@ -27,18 +29,20 @@ _READ = """
 _WRITE = """
     WITH told AS (
         SELECT * FROM unnest($1::uuid[], $2::smallint[], $3::smallint[], $4::smallint[], $5::text[],
-                             $6::float8[], $7::float8[], $8::bigint[], $9::int[], $10::int[], $11::text[])
+                             $6::float8[], $7::float8[], $8::bigint[], $9::int[], $10::int[], $11::text[],
+                             $17::float8[])
             AS t (customer_id, recency_score, frequency_score, monetary_score, segment, p_alive,
-                  expected_purchases, clv, purchase_model, spend_model, unknown)
+                  expected_purchases, clv, purchase_model, spend_model, unknown, weighted_score)
     ), before AS (
         SELECT s.* FROM customer_scores s WHERE s.customer_id = ANY ($1)
     ), written AS (
         INSERT INTO customer_scores AS s (
             customer_id, as_of, horizon_days, recency_score, frequency_score, monetary_score, segment,
-            p_alive, expected_purchases, clv, purchase_kind, purchase_model, spend_model, unknown)
+            p_alive, expected_purchases, clv, purchase_kind, purchase_model, spend_model, unknown,
+            weighted_score)
         SELECT customer_id, $12::date, $13::int, recency_score, frequency_score, monetary_score, segment,
                p_alive, expected_purchases, clv, $16::text, purchase_model, spend_model,
-               string_to_array(unknown, ',')
+               string_to_array(unknown, ','), weighted_score
         FROM told
         ON CONFLICT (customer_id) DO UPDATE SET
             as_of = EXCLUDED.as_of, horizon_days = EXCLUDED.horizon_days,
@@ -47,7 +51,7 @@ _WRITE = """
             p_alive = EXCLUDED.p_alive, expected_purchases = EXCLUDED.expected_purchases,
             clv = EXCLUDED.clv, purchase_kind = EXCLUDED.purchase_kind,
             purchase_model = EXCLUDED.purchase_model, spend_model = EXCLUDED.spend_model,
-            unknown = EXCLUDED.unknown
+            unknown = EXCLUDED.unknown, weighted_score = EXCLUDED.weighted_score
         WHERE (s.*) IS DISTINCT FROM (EXCLUDED.*)
         RETURNING s.*
     ), news AS (
@@ -57,6 +61,20 @@ _WRITE = """
               IS DISTINCT FROM
               (b.recency_score, b.frequency_score, b.monetary_score, b.segment, b.p_alive,
                b.expected_purchases, b.clv)
+    ), moved AS (
+        INSERT INTO rfm_history AS h (
+            customer_id, as_of, recency_score, frequency_score, monetary_score, segment)
+        SELECT n.customer_id, n.as_of, n.recency_score, n.frequency_score, n.monetary_score, n.segment
+        FROM news n LEFT JOIN before b USING (customer_id)
+        WHERE (n.recency_score, n.frequency_score, n.monetary_score)
+              IS DISTINCT FROM (b.recency_score, b.frequency_score, b.monetary_score)
+        ON CONFLICT (customer_id, as_of) DO UPDATE SET
+            recency_score = EXCLUDED.recency_score, frequency_score = EXCLUDED.frequency_score,
+            monetary_score = EXCLUDED.monetary_score, segment = EXCLUDED.segment
+        RETURNING h.customer_id
+    ), bounded AS (
+        DELETE FROM rfm_history h USING moved m
+        WHERE h.customer_id = m.customer_id AND h.as_of < $12::date - $18::int
     ), emitted AS (
         SELECT outbox_emit('score.updated', n.customer_id, jsonb_build_object(
             'customer_id', n.customer_id,
@@ -96,8 +114,10 @@ _KEEP_CUTS = """
     RETURNING as_of
 """
 _READ_CUTS = """
-    SELECT recency, frequency, monetary::text AS monetary FROM rfm_cuts
-    ORDER BY as_of = $1 DESC, as_of DESC LIMIT 1
+    SELECT s.setup::text AS setup, c.recency, c.frequency, c.monetary::text AS monetary
+    FROM rfm_setup s LEFT JOIN LATERAL (
+        SELECT * FROM rfm_cuts ORDER BY as_of = $1 DESC, as_of DESC LIMIT 1
+    ) c ON true
 """
 
 
@@ -158,17 +178,26 @@ async def write(
         list(reasons),
         list(also_mark),
         scores.purchase_kind,
+        scores.weighted,
+        HISTORY_DAYS,
     )
     return int(row["written"])
 
 
 async def read_cuts(connection: asyncpg.Connection, observed: date) -> Cuts:
-    """The cuts of the observation date, or the latest there are."""
+    """The cuts that were set, and for the rest those of the observation date, or the latest there are."""
     row = await connection.fetchrow(_READ_CUTS, observed)
-    if row is None:
-        return Cuts()
-    money = {currency: tuple(points) for currency, points in orjson.loads(row["monetary"]).items()}
-    return Cuts(tuple(row["recency"]), tuple(row["frequency"]), money)
+    chosen = orjson.loads(row["setup"])
+    money = orjson.loads(row["monetary"] or "{}") | chosen.get("monetary", {})
+    recency = chosen.get("recency") or row["recency"]
+    frequency = chosen.get("frequency") or row["frequency"]
+    weights = chosen.get("weights", {})
+    return Cuts(
+        tuple(recency) if recency else None,
+        tuple(frequency) if frequency else None,
+        {currency: tuple(points) for currency, points in money.items()},
+        (weights.get("recency", 1.0), weights.get("frequency", 1.0), weights.get("monetary", 1.0)),
+    )
 
 
 async def cut(connection: asyncpg.Connection, observed: date, minimum_customers: int) -> bool:

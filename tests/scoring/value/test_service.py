@@ -154,6 +154,12 @@ async def test_a_new_day_scores_everyone_as_of_it(database: Database, settings: 
     assert after["facts"]["purchases"] == 2
     assert after["rfm"]["recency_days"] == 1
     assert (await section(database, customers[1]))["as_of"] == "2026-07-11"
+    days = await database.pool.fetch(
+        "SELECT as_of, segment FROM rfm_history WHERE customer_id = $1 ORDER BY as_of", customers[0]
+    )
+    assert [(str(row["as_of"]), row["segment"]) for row in days] == [
+        (str(AS_OF), before["segment"]), ("2026-07-11", after["segment"]),
+    ]  # fmt: skip
 
 
 async def test_going_back_to_an_earlier_date_leaves_out_what_came_later(

@@ -153,7 +153,10 @@ BEGIN
     END LOOP;
     DELETE FROM merges WHERE survivor_id = ANY (ids) OR merged_id = ANY (ids);
     GET DIAGNOSTICS gone = ROW_COUNT;
-    RETURN counts || jsonb_build_object('merges', gone);
+    counts := counts || jsonb_build_object('merges', gone);
+    DELETE FROM rfm_history WHERE customer_id = ANY (ids);
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    RETURN counts || jsonb_build_object('rfm_history', gone);
 END $$;
 
 -- `gap_mean` and `gap_deviation` are of the days between a purchase day and the next (the deviation divides
@@ -286,6 +289,44 @@ CREATE FUNCTION derived_facts(ids uuid[], observed date) RETURNS TABLE (
     LEFT JOIN registered g ON g.customer_id = wanted.id
     LEFT JOIN loyalty_standings s ON s.customer_id = wanted.id
 $$;
+
+-- Cuts and weights of recency, frequency and money that were set; what is not set is cut by quantiles.
+CREATE TABLE rfm_setup (
+    only_one  boolean PRIMARY KEY DEFAULT true CHECK (only_one),
+    version   int NOT NULL DEFAULT 1,
+    setup     jsonb NOT NULL DEFAULT '{}'
+);
+INSERT INTO rfm_setup DEFAULT VALUES;
+
+-- The weighted sum of the three scores, over the sum of the weights: from 1 to 5.
+ALTER TABLE customer_scores ADD COLUMN weighted_score double precision;
+
+-- The days on which a customer's recency, frequency and money came to score differently. It stays with the id
+-- that was scored when customers are merged.
+CREATE TABLE rfm_history (
+    customer_id      uuid NOT NULL,
+    as_of            date NOT NULL,
+    recency_score    smallint,
+    frequency_score  smallint,
+    monetary_score   smallint,
+    segment          text,
+    PRIMARY KEY (customer_id, as_of)
+);
+
+-- What customers of a segment (the empty one: all buyers) come to on the average, for those of whom a model
+-- says nothing. `modelled` is false where no model says it of anybody and plain rates stand for it; the value
+-- is in minor units of `currency`, the one that most buy in.
+CREATE TABLE typical (
+    segment             text PRIMARY KEY,
+    customers           int NOT NULL,
+    p_alive             double precision,
+    expected_purchases  double precision,
+    clv                 bigint,
+    currency            text,
+    horizon_days        int NOT NULL,
+    modelled            boolean NOT NULL,
+    as_of               date NOT NULL
+);
 
 INSERT INTO walks (kind, reason)
 SELECT 'rebuild', 'facts of channels, hours and gaps' WHERE EXISTS (SELECT FROM customer_facts);
