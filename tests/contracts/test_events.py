@@ -62,10 +62,14 @@ def test_what_is_not_an_event_is_refused_as_unknown(body: bytes) -> None:
         decode(body)
 
 
+# Said to whoever asked for an erasure, and to whoever watches: no part of ours reacts to them.
+OUTGOING = {"erasure.completed", "alert.raised"}
+
+
 def test_every_event_has_a_listener_and_every_listener_an_event() -> None:
     known = {model.type for model in event_types()}
     heard = {kind for kinds in SUBSCRIPTIONS.values() for kind in kinds}
-    assert known - {"erasure.completed"} == heard  # a receipt, for who asked
+    assert known - OUTGOING == heard
 
 
 def test_every_domain_event_is_a_line_of_the_journey() -> None:
@@ -73,6 +77,6 @@ def test_every_domain_event_is_a_line_of_the_journey() -> None:
         model.type
         for model in event_types()
         if not model.type.startswith("section.")
-        and model.type not in {"feedback.received", "customer.erased", "erasure.completed"}
+        and model.type not in {"feedback.received", "customer.erased", *OUTGOING}
     }
     assert set(SUBSCRIPTIONS["gateway.timeline"]) == domain

@@ -146,7 +146,7 @@ async def watch_drift(database: Database, settings: ScoringSettings, observed: d
             )
             predicting = purchases_by(model.kind).make(**model.params)
             drift = await asyncio.to_thread(release.drift, predicting, since, str(observed))
-            await store.write_drift(connection, model.id, drift)
+            await store.write_drift(connection, model, drift)
             if drift.drifting:
                 logger(service="scoring", part="models").warning(
                     "model drifts", model=model.name, predicted=drift.predicted, bought=drift.bought

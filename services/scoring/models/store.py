@@ -81,6 +81,20 @@ _RATES = """
     FROM kept_purchases($1::date) WHERE currency = $2
 """
 
+_DRIFT = """
+    WITH before AS (
+        SELECT coalesce((drift ->> 'drifting')::boolean, false) AS drifting
+        FROM models WHERE id = $1 FOR UPDATE
+    ), written AS (
+        UPDATE models SET drift = $2::text::jsonb WHERE id = $1
+    )
+    SELECT outbox_emit('alert.raised', NULL, jsonb_build_object(
+        'what', 'purchases of its customers since ' || $3::text || ' was fitted',
+        'measured', $2::text::jsonb -> 'bought', 'expected', $2::text::jsonb -> 'predicted',
+        'since', to_char($4::date, 'YYYY-MM-DD"T00:00:00Z"')))
+    FROM before WHERE NOT drifting AND ($2::text::jsonb ->> 'drifting')::boolean
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Served:
@@ -214,10 +228,10 @@ async def read_rates(
     return row["refund_rate"], row["cost_rate"]
 
 
-async def write_drift(connection: asyncpg.Connection, model_id: UUID, drift: Drift) -> None:
-    """Keep how far a model is off."""
+async def write_drift(connection: asyncpg.Connection, model: Served, drift: Drift) -> None:
+    """Keep how far a model is off; that it drifts is told once, when it is first seen."""
     said = orjson.dumps(asdict(drift)).decode()
-    await connection.execute("UPDATE models SET drift = $2::text::jsonb WHERE id = $1", model_id, said)
+    await connection.execute(_DRIFT, model.id, said, model.name, model.window_to)
 
 
 async def list_models(
