@@ -68,6 +68,7 @@ class ScoringSettings(ServiceSettings):
         3, ge=1, le=20, description="How often a plan is begun: a process that ends leaves it to another."
     )
     budget_waiting: int = Field(20, ge=1, le=1000, description="Most plans for a budget that wait.")
+    budget_kept_days: int = Field(365, ge=1, le=3650, description="How long a finished plan is kept.")
 
     recommend_half_life_days: float = Field(
         180.0, ge=1, le=36500, description="A purchase this old counts half in what goes with what."

@@ -249,6 +249,9 @@ async def test_a_plan_is_taken_up_again_after_a_crash(database: Database, settin
     await making
     assert await database.pool.fetchval("SELECT count(DISTINCT plan_id) FROM budget_assignments") == 1
     assert await store.begin_next(database.pool) is None
+    await database.pool.execute("UPDATE budget_plans SET finished_at = '2020-01-01' WHERE status = 'done'")
+    await make_next(database, settings)
+    assert await database.pool.fetch("SELECT FROM budget_assignments") == []
     async with database.pool.acquire() as connection:
         ended = await store.read_plan(connection, hopeless.id)
         assert ended is not None

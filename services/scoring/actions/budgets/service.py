@@ -44,12 +44,13 @@ class Cancelled(Exception):
 
 
 async def make_next(database: Database, settings: ScoringSettings) -> None:
-    """The background job: make the plan that waits longest, if there is one.
+    """The background job: make the plan that waits longest, or forget old ones when there is none.
 
     What is wrong with a plan is written to it; what may pass is tried again a few times.
     """
     run = await store.begin_next(database.pool)
     if run is None:
+        await store.forget_old(database.pool, settings.budget_kept_days)
         return
     try:
         if run.attempt > settings.budget_attempts:

@@ -127,6 +127,16 @@ async def forget_assignments(pool: asyncpg.Pool, plan_id: UUID) -> None:
     )
 
 
+async def forget_old(pool: asyncpg.Pool, days: int) -> None:
+    """Forget a plan that was finished so long ago; one at a time, as each has many assignments."""
+    await pool.execute(
+        """DELETE FROM budget_plans WHERE id = (
+               SELECT id FROM budget_plans WHERE finished_at < now() - make_interval(days => $1)
+               ORDER BY id LIMIT 1)""",
+        days,
+    )
+
+
 async def next_customers(
     connection: asyncpg.Connection, after: UUID, request: AllocateIn, limit: int
 ) -> list[UUID]:

@@ -24,6 +24,7 @@ CREATE TABLE action_due (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     customer_id  uuid NOT NULL
 );
+ALTER TABLE action_due SET (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 2000);
 
 -- What was recommended for a customer or done without that, and what became of it. A recommendation stands
 -- until it is answered, expires, or another one replaces it: one at a time.
