@@ -134,6 +134,7 @@ def check(task: Task) -> None:
 
 def fit(task: Task) -> Fitted:
     """Fit here and now."""
+    import sklearn.cluster  # noqa: F401 - loads the threads that are limited below
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     count = len(task.buyers.currency)

@@ -5,18 +5,18 @@ from datetime import date, datetime
 from typing import Annotated, Self
 from uuid import UUID
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, StringConstraints, model_validator
 
 from services.scoring.segments.fields import Field as KnownField
 from services.scoring.segments.parser import MOST_CHARACTERS
 from services.scoring.segments.store import Segment
 from shared.web.schemas import Schema
 
+# Kept as it was written, so that the place of a mistake is the caller's.
 Expression = Annotated[
     str,
+    StringConstraints(strip_whitespace=False, min_length=1, max_length=MOST_CHARACTERS),
     Field(
-        min_length=1,
-        max_length=MOST_CHARACTERS,
         description="Who is in it, as `spend > 50000 and last_purchase within 30 days`.",
         examples=['spend > 50000 and not (complaints >= 2) and attribute.plan in ("pro", "team")'],
     ),

@@ -292,6 +292,22 @@ async def keep(connection: asyncpg.Connection, known: dict[tuple[str, ...], Any]
     return one
 
 
+EDGES = [
+    parse(said)
+    for said in (
+        "last_purchase within 0 days",
+        "last_purchase within 1 day",
+        "last_purchase within 30 days",
+        "attribute.plan within 30 days",
+        "attribute.plan >= 2020-02-29",
+        "attribute.plan = 1 or attribute.plan = true",
+        "not (attribute.plan != 0.5)",
+        'tier contains "old" or tier contains "卡"',
+        "spend.USD >= 100 and spend != 0",
+    )
+]
+
+
 async def test_the_sql_agrees_with_python_on_whoever_there_may_be(database: Database) -> None:
     drawn: list[tuple[list[dict[tuple[str, ...], Any]], list[Expression]]] = []
 
@@ -306,11 +322,11 @@ async def test_the_sql_agrees_with_python_on_whoever_there_may_be(database: Data
     async with database.pool.acquire() as connection:
         for customers, expressions in drawn:
             ids = [await keep(connection, known) for known in customers]
-            rules = {uuid4(): expression for expression in expressions}
+            rules = {uuid4(): expression for expression in (*EDGES, *expressions)}
             pairs = set(zip(*await store.fitting(connection, ids, rules, DAY), strict=True))
             for one, known in zip(ids, customers, strict=True):
                 for rule, expression in rules.items():
                     expected = fits(expression, known, DAY)
                     assert ((one, rule) in pairs) == expected, (write(expression), known)
                     both += expected
-    assert 0.2 < both / (len(drawn) * 8 * 20) < 0.8
+    assert 0.2 < both / (len(drawn) * 8 * (20 + len(EDGES))) < 0.8

@@ -5,8 +5,10 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import orjson
+import pytest
 
 from services.scoring.app import create_app
+from services.scoring.segments import service
 from services.scoring.segments.service import segment_on
 from services.scoring.settings import ScoringSettings
 from shared.database import Database
@@ -68,7 +70,9 @@ async def test_customers_come_and_go_as_things_happen_and_days_pass(
     assert await database.pool.fetchval("SELECT count(*) FROM segment_members") == 0
 
 
-async def test_segments_are_tried_made_changed_and_taken_away(settings: ScoringSettings) -> None:
+async def test_segments_are_tried_made_changed_and_taken_away(
+    settings: ScoringSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bus = LocalBus()
     app = create_app(settings.model_copy(update={"fit_minimum_customers": 5}), bus)
     async with running(app) as client:
@@ -88,14 +92,14 @@ async def test_segments_are_tried_made_changed_and_taken_away(settings: ScoringS
             ("spend >= 300", 3), ("complaints > 0", 0), ('tier = "金卡"', 0),
         ]  # fmt: skip
         assert "minor units" in tried["parts"][0]["meaning"]
-        refused = await client.post("/v1/segments:preview", json={"expression": "spent > 3"})
+        refused = await client.post("/v1/segments:preview", json={"expression": " spent > 3"})
         assert (refused.status_code, refused.json()["type"]) == (422, "/problems/bad-expression")
         assert refused.json()["errors"] == [
             {
                 "pointer": "/expression",
                 "detail": "there is no such field; did you mean spend or consent?",
-                "position": 0,
-                "excerpt": "spent > 3\n^^^^^",
+                "position": 1,
+                "excerpt": " spent > 3\n ^^^^^",
             }
         ]
 
@@ -106,6 +110,9 @@ async def test_segments_are_tried_made_changed_and_taken_away(settings: ScoringS
         assert again.json() == made.json()
         there = await client.post("/v1/segments", json=body)
         assert (there.status_code, there.json()["type"]) == (409, "/problems/segment-exists")
+        monkeypatch.setattr(service, "MOST_SEGMENTS", 1)
+        more = await client.post("/v1/segments", json=body | {"name": "one more"})
+        assert (more.status_code, more.json()["type"]) == (409, "/problems/too-many-segments")
         path = made.headers["Location"]
 
         async def computed() -> Any:
