@@ -277,6 +277,22 @@ class RfmHistory(Base, table=True):
     segment: str | None
 
 
+class Typical(Base, table=True):
+    """What customers of a segment come to on the average; the empty one: all buyers."""
+
+    __tablename__ = "typical"
+
+    segment: str = Field(primary_key=True)
+    customers: int
+    p_alive: float | None
+    expected_purchases: float | None
+    clv: int | None = Field(sa_column=_big(nullable=True))
+    currency: str | None
+    horizon_days: int
+    modelled: bool
+    as_of: date
+
+
 class FactChange(Base, table=True):
     """A batch of facts changed; the cuts want computing again."""
 

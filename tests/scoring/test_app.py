@@ -260,16 +260,18 @@ async def test_the_explanation_is_in_words_and_numbers(
 ) -> None:
     customers, events = shoppers(150)
     early = purchase(customers[0], 10, 4000)
-    await tell(bus, *events, bought(early), given_back(refund(early, 1000)))
+    newcomer = uuid4()
+    await tell(bus, *events, bought(early), given_back(refund(early, 1000)), registered(newcomer))
     await serve(app.state.database)
 
     async def explained() -> Any:
         answer = (await client.get(f"/v1/scores/{customers[0]}/explain")).json()
-        return answer if len(answer["scores"]) == 4 and answer["scores"][0]["value"] else None
+        return answer if len(answer["scores"]) == 5 and answer["scores"][0]["value"] else None
 
     answer = await eventually(explained, within_s=20)
     by_name = {score["score"]: score for score in answer["scores"]}
-    assert set(by_name) == {"rfm", "p_alive", "expected_purchases", "clv"}
+    assert set(by_name) == {"rfm", "p_alive", "expected_purchases", "clv", "value_index"}
+    assert sum(by_name["value_index"]["numbers"]["weights"].values()) == pytest.approx(1, abs=1e-3)
     assert "which names the segment" in by_name["rfm"]["words"]
     assert len(by_name["rfm"]["numbers"]["cuts"]["monetary"]) == 4
     assert "the chance that they still buy is" in by_name["p_alive"]["words"]
@@ -279,6 +281,28 @@ async def test_the_explanation_is_in_words_and_numbers(
     shown = await scores(client, customers[0])
     assert shown is not None
     assert by_name["clv"]["value"] == shown["clv"]["amount"]
+    assert shown["typical"] is None
+
+    path = f"/v1/scores/{customers[0]}/explain?bootstrap="
+    drawn = (await client.get(f"{path}20")).json()["scores"][-1]
+    low, high = drawn["value"]
+    assert drawn["score"] == "clv_interval"
+    assert 0 < low < high
+    assert (await client.get(f"{path}501")).status_code == 422
+
+    # Of who has not bought no model says anything: others stand in, and are said to be others.
+    async def stood_in() -> Any:
+        answer = (await client.get(f"/v1/scores/{newcomer}/explain")).json()
+        return next(
+            (one for one in answer["scores"] if one["score"] == "typical" and one["numbers"]["p_alive"]), None
+        )
+
+    typical = await eventually(stood_in, within_s=20)
+    assert typical["numbers"]["customers"] == len(customers)
+    assert typical["words"].startswith("No model says anything of this customer (no purchase is known).")
+    new = await scores(client, newcomer)
+    assert new is not None
+    assert (new["clv"], new["p_alive"]) == (None, None)
 
 
 async def test_a_rebuild_runs_in_the_background_and_finds_nothing_to_mend(

@@ -1,5 +1,6 @@
 """Scores in words and numbers. Pure."""
 
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
@@ -11,7 +12,7 @@ from services.scoring.models.estimation import Estimate
 from services.scoring.models.gamma_gamma import GammaGamma
 from services.scoring.models.serving import SpendModel
 from services.scoring.models.store import kind_of
-from services.scoring.tables import CustomerFacts, CustomerScores, Model
+from services.scoring.tables import CustomerFacts, CustomerScores, Model, Typical, ValueIndex
 from services.scoring.value.lifetime import Terms
 from services.scoring.value.rules import Cuts
 from services.scoring.value.schemas import Explained
@@ -70,7 +71,7 @@ def _explain_rfm(facts: CustomerFacts, scores: CustomerScores, cuts: Cuts, last_
 def _explain_purchases(
     facts: CustomerFacts, scores: CustomerScores, model: Model, first_on: date, last_on: date
 ) -> list[Explained]:
-    unit: Unit = "day" if model.unit == "day" else "week"
+    unit = unit_of(model)
     scale = DAYS_PER_UNIT[unit]
     x = facts.days - 1
     recency, age = (last_on - first_on).days / scale, (scores.as_of - first_on).days / scale
@@ -155,23 +156,111 @@ def _standard_error(
     facts: CustomerFacts, scores: CustomerScores, models: tuple[Model, Model], terms: Terms
 ) -> float | None:
     """Of the lifetime value, in minor units; None for models whose covariance was not kept."""
-    if facts.first_on is None or facts.last_on is None or not all(model.covariance for model in models):
+    buyer = buyer_of(facts, scores, models[0])
+    if buyer is None or not all(model.covariance for model in models):
         return None
     purchases, spend = models
-    unit: Unit = "day" if purchases.unit == "day" else "week"
-    scale = DAYS_PER_UNIT[unit]
+    fitted = Fitted(
+        purchases_by(kind_of(purchases)).make,
+        _estimate(purchases),
+        _estimate(spend),
+        DAYS_PER_UNIT[unit_of(purchases)],
+    )
+    return kept_share(facts, spend, terms) * float(standard_errors(fitted, buyer, terms)[0])
+
+
+def buyer_of(facts: CustomerFacts, scores: CustomerScores, purchases: Model) -> Buyers | None:
+    """The customer's history in the unit of a model, as the models of value take it; None without one."""
+    if facts.first_on is None or facts.last_on is None:
+        return None
+    scale = DAYS_PER_UNIT[unit_of(purchases)]
     repeats = facts.repeat_days or 0
-    buyer = Buyers(
+    return Buyers(
         np.array([facts.days - 1.0]),
         np.array([(facts.last_on - facts.first_on).days / scale]),
         np.array([(scores.as_of - facts.first_on).days / scale]),
         np.array([float(repeats)]),
         np.array([_repeat_spend(facts) / max(repeats, 1)]),
     )
-    fitted = Fitted(purchases_by(kind_of(purchases)).make, _estimate(purchases), _estimate(spend), scale)
+
+
+def kept_share(facts: CustomerFacts, spend: Model, terms: Terms) -> float:
+    """What a lifetime value is multiplied by for refunds and costs, and for other currencies."""
     share = min((facts.currency_days or 0) / facts.days, 1.0)
     kept = SpendModel(0, GammaGamma(**spend.params), spend.refund_rate, spend.cost_rate).kept(terms.margin)
-    return share * kept / terms.margin * float(standard_errors(fitted, buyer, terms)[0])
+    return share * kept / terms.margin
+
+
+def unit_of(purchases: Model) -> Unit:
+    """The unit of time of a model of purchases."""
+    return "day" if purchases.unit == "day" else "week"
+
+
+def explain_typical(typical: Typical, *, instead_of: str) -> Explained:
+    """What stands in where no model says anything of a customer: the mean of others, said to be that."""
+    whom = (
+        f"the {typical.customers} customers of the segment {typical.segment}"
+        if typical.segment
+        else (f"all {typical.customers} customers who have bought")
+    )
+    how = "" if typical.modelled else " No model has been fitted, so plain rates of the past stand for it."
+    return Explained(
+        score="typical",
+        value=typical.clv,
+        words=(
+            f"No model says anything of this customer ({instead_of}). On the average {whom} are expected to "
+            f"buy on {typical.expected_purchases:.2f} days in the next {typical.horizon_days} days, which is "
+            f"worth {typical.clv} minor units of {typical.currency}.{how}"
+        ),
+        numbers={
+            "customers": typical.customers,
+            "p_alive": typical.p_alive,
+            "expected_purchases": typical.expected_purchases,
+            "clv": typical.clv,
+            "currency": typical.currency,
+            "as_of": str(typical.as_of),
+        },
+    )
+
+
+def explain_value_index(index: ValueIndex, weights: Mapping[str, float]) -> Explained:
+    """What a customer's value index is made of, and what moved it last."""
+    worst, best = (choose(index.parts, key=lambda part: index.parts[part]) for choose in (min, max))
+    words = (
+        f"{index.value:.2f} of 1, which is {index.grade}. Best is {_plain(best)}, in which "
+        f"{index.parts[best]:.0%} of all customers do worse; worst is {_plain(worst)} with "
+        f"{index.parts[worst]:.0%}."
+    )
+    if index.moved is not None and index.moved_by is not None:
+        words += f" It last changed by {index.moved_by:+.2f}, mostly for {_plain(index.moved)}."
+    return Explained(
+        score="value_index",
+        value=index.value,
+        words=words,
+        numbers={
+            "grade": index.grade,
+            "parts": index.parts,
+            "weights": {part: round(weight, 4) for part, weight in weights.items()},
+            "moved": None if index.moved is None else {"part": index.moved, "by": index.moved_by},
+        },
+    )
+
+
+def explain_interval(repeats: int, low: float, high: float) -> Explained:
+    """What came of fitting the models again and again to customers drawn anew."""
+    return Explained(
+        score="clv_interval",
+        value=[round(low), round(high)],
+        words=(
+            f"Of {repeats} times that the models were fitted to customers drawn anew, 95 % gave a lifetime "
+            f"value between {low:.0f} and {high:.0f}."
+        ),
+        numbers={"low": round(low, 2), "high": round(high, 2), "repeats": repeats, "share": 0.95},
+    )
+
+
+def _plain(part: str) -> str:
+    return part.replace("_", " ")
 
 
 def _repeat_spend(facts: CustomerFacts) -> int:

@@ -80,6 +80,20 @@ class NextAction(BaseModel):
     reasons: list[str]
 
 
+class TypicalOut(BaseModel):
+    """What others come to on the average, where no model says anything of this customer."""
+
+    of: str = Field(description="A segment, or all buyers.")
+    customers: int
+    p_alive: float | None
+    expected_purchases: float | None
+    clv: int | None = Field(description="In minor units of `currency`.")
+    currency: str | None
+    horizon_days: int
+    modelled: bool = Field(description="Whether a model says it; else it is plain rates of the past.")
+    as_of: date
+
+
 class Window(BaseModel):
     """First day with a purchase, and the observation date."""
 
@@ -187,6 +201,9 @@ class ScoresOut(BaseModel):
     value_index: ValueIndexed | None
     churn: ChurnRisk | None
     next_best_actions: list[NextAction]
+    typical: TypicalOut | None = Field(
+        description="Stands in where a score above is null; never a score itself."
+    )
     models: ModelsUsed
     facts: Facts
     unknown: list[Unknown]

@@ -77,6 +77,8 @@ async def walk_on(
             )
         if changed:
             await facts.note_change(connection)
+        if not ids:
+            await store.typify(connection, observed, settings.horizon_days, settings.margin)
         await walks.advance(connection, walk, ids, len(changed))
         return True
 

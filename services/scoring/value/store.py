@@ -119,6 +119,29 @@ _READ_CUTS = """
         SELECT * FROM rfm_cuts ORDER BY as_of = $1 DESC, as_of DESC LIMIT 1
     ) c ON true
 """
+# Means over the buyers of each segment, and over all. Where no model serves, what was bought after the first
+# day, over the days since, stands for it.
+_TYPIFY = """
+    INSERT INTO typical (segment, customers, p_alive, expected_purchases, clv, currency, horizon_days,
+                         modelled, as_of)
+    SELECT coalesce(segment, ''), count(*), round(avg(p_alive)::numeric, 4),
+           round(coalesce(avg(expected_purchases), avg(rate * $2))::numeric, 4),
+           round(coalesce(avg(clv), avg(spend_rate * $2 * $3)))::bigint, min(main), $2,
+           count(expected_purchases) > 0, $1
+    FROM (
+        SELECT s.segment, s.p_alive, s.expected_purchases, m.currency AS main,
+               (f.days - 1)::float8 / greatest($1::date - f.first_on, 1) AS rate,
+               CASE WHEN f.currency = m.currency THEN s.clv END AS clv,
+               CASE WHEN f.currency = m.currency
+                    THEN f.repeat_spend::float8 / greatest($1::date - f.first_on, 1) END AS spend_rate
+        FROM customer_facts f JOIN customer_scores s USING (customer_id)
+        CROSS JOIN (SELECT currency FROM customer_facts WHERE days > 0
+                    GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1) m
+        WHERE f.days > 0
+    ) buyers
+    GROUP BY GROUPING SETS ((segment), ())
+    HAVING grouping(segment) = 1 OR segment IS NOT NULL
+"""
 
 
 async def read_columns(
@@ -214,6 +237,12 @@ async def cut(connection: asyncpg.Connection, observed: date, minimum_customers:
         orjson.dumps(money).decode(),
     )
     return kept is not None
+
+
+async def typify(connection: asyncpg.Connection, observed: date, horizon_days: int, margin: float) -> None:
+    """Compute anew what customers of each segment come to, for those of whom no model says anything."""
+    await connection.execute("DELETE FROM typical")
+    await connection.execute(_TYPIFY, observed, horizon_days, margin)
 
 
 async def changes_waiting(connection: asyncpg.Connection) -> tuple[int, float, float] | None:
