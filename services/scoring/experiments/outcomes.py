@@ -18,6 +18,11 @@ from services.scoring.experiments.reading import Floats, Moments
 from services.scoring.experiments.rules import ANSWERED, Metric
 from services.scoring.facts.columns import fetch_columns
 
+# A million customers are joined in memory, not by way of the disk; and that may take longer than other
+# statements do.
+_ROOM = """
+    SELECT set_config('work_mem', '64MB', true), set_config('statement_timeout', '120s', true)
+"""
 # $1 the experiment, or null for the whole audience as if exposed $4 ago; $2 the end of reading; $3 how long
 # an outcome takes, or null; $5 retention; $6 currency; $7 metrics; $8 how long before exposure counts;
 # $9 segment; $10 refunds are known until then.
@@ -37,17 +42,14 @@ _MOMENTS = """
         SELECT purchase_id, sum(amount) AS amount FROM refunds WHERE occurred_at <= $10 GROUP BY 1
     ), bought AS (
         SELECT e.customer_id,
-               count(*) FILTER (WHERE p.occurred_at > e.at) AS purchases,
-               bool_or(p.occurred_at > e.at + $5::interval) AS kept,
+               count(*) FILTER (WHERE p.occurred_at > e.at AND kept) AS purchases,
+               bool_or(p.occurred_at > e.at + $5::interval AND kept) AS again,
                sum(p.amount - coalesce(g.amount, 0))
-                   FILTER (WHERE p.occurred_at > e.at AND p.currency = $6) AS revenue
+                   FILTER (WHERE p.occurred_at > e.at AND kept AND p.currency = $6) AS revenue,
+               sum(p.amount) FILTER (WHERE p.occurred_at <= e.at AND p.currency = $6) AS before
         FROM final e JOIN purchases p USING (customer_id) LEFT JOIN given_back g ON g.purchase_id = p.id
-        WHERE p.occurred_at > e.at AND p.occurred_at <= e.until AND (g.amount IS NULL OR g.amount < p.amount)
-        GROUP BY 1
-    ), before AS (
-        SELECT e.customer_id, sum(p.amount) AS spend
-        FROM final e JOIN purchases p USING (customer_id)
-        WHERE p.currency = $6 AND p.occurred_at <= e.at AND p.occurred_at > e.at - $8::interval
+        CROSS JOIN LATERAL (SELECT g.amount IS NULL OR g.amount < p.amount AS kept) k
+        WHERE p.occurred_at > e.at - $8::interval AND p.occurred_at <= e.until
         GROUP BY 1
     ), asked AS (
         SELECT e.customer_id, count(*) AS tickets
@@ -62,24 +64,22 @@ _MOMENTS = """
         WHERE $7::text[] && '{nps,csat}' AND a.occurred_at > e.at AND a.occurred_at <= e.until
         GROUP BY 1
     ), outcomes AS (
-        SELECT e.arm, m.metric, m.y::float8 AS y, coalesce(b.spend, 0)::float8 AS x
-        FROM final e
-        LEFT JOIN bought o USING (customer_id) LEFT JOIN before b USING (customer_id)
+        SELECT e.arm, m.metric, coalesce(b.before, 0)::float8 AS x, (CASE m.metric
+                   WHEN 'conversion' THEN (coalesce(b.purchases, 0) > 0)::int
+                   WHEN 'retention' THEN coalesce(b.again, false)::int
+                   WHEN 'purchases' THEN coalesce(b.purchases, 0)
+                   WHEN 'revenue' THEN coalesce(b.revenue, 0)
+                   WHEN 'tickets' THEN coalesce(t.tickets, 0)
+                   WHEN 'nps' THEN a.nps
+                   WHEN 'csat' THEN a.csat END)::float8 AS y
+        FROM final e LEFT JOIN bought b USING (customer_id)
         LEFT JOIN asked t USING (customer_id) LEFT JOIN answered a USING (customer_id)
-        CROSS JOIN LATERAL (VALUES
-            ('conversion', CASE WHEN o.purchases > 0 THEN 1 ELSE 0 END),
-            ('retention', CASE WHEN o.kept THEN 1 ELSE 0 END),
-            ('purchases', coalesce(o.purchases, 0)),
-            ('revenue', coalesce(o.revenue, 0)),
-            ('tickets', coalesce(t.tickets, 0)),
-            ('nps', a.nps),
-            ('csat', a.csat)) AS m (metric, y)
-        WHERE m.metric = ANY ($7) AND m.y IS NOT NULL
+        CROSS JOIN unnest($7) AS m (metric)
     )
     SELECT arm, metric, count(*)::float8 AS n, avg(y) AS mean, coalesce(var_samp(y), 0) AS variance,
            count(*) FILTER (WHERE y <> 0)::float8 AS active, avg(x) AS x_mean,
            coalesce(var_samp(x), 0) AS x_variance, coalesce(covar_samp(y, x), 0) AS covariance
-    FROM outcomes GROUP BY arm, metric
+    FROM outcomes WHERE y IS NOT NULL GROUP BY arm, metric
 """
 _COUNTS = """
     WITH told AS (
@@ -183,10 +183,11 @@ async def moments(
     segment: str | None = None,
     history_days: int = 28,
 ) -> dict[tuple[int, Metric], Moments]:
-    """The statistics by arm and metric; an arm in which nobody counts is left out.
+    """The statistics by arm and metric, in a transaction; an arm in which nobody counts is left out.
 
     Without an experiment: of all customers (of a segment) over the last `history_days`, as arm 0.
     """
+    await connection.execute(_ROOM)
     rows = await connection.fetch(
         _MOMENTS,
         experiment_id,
