@@ -62,6 +62,9 @@ class ScoringSettings(ServiceSettings):
     actions_minimum_gain: int = Field(
         100, ge=0, le=10**12, description="Less is not worth recommending; minor units."
     )
+    actions_per_day: int = Field(
+        10_000, ge=0, le=10**7, description="Most recommendations in 24 hours, so that people can follow them."
+    )
     actions_expire_days: int = Field(7, ge=1, le=365, description="How long a recommendation stands.")
     budget_timeout_s: float = Field(300.0, gt=0, le=3600, description="How long one may be solved.")
     budget_attempts: int = Field(

@@ -147,9 +147,11 @@ async def _choose(
     shown, recommended = await asyncio.to_thread(_best, situations, settings, catalogue)
     await store.write_next(connection, situations.customer_ids, shown)
     if recommended:
-        now = utc_now()
+        now, most = utc_now(), settings.actions_per_day
+        room = most - await store.count_recommended(connection, now - timedelta(days=1), most)
+        first = sorted(recommended, key=lambda one: -one.gain)[:room]
         expires_at = now + timedelta(days=settings.actions_expire_days)
-        await store.recommend(connection, recommended, now=now, expires_at=expires_at)
+        await store.recommend(connection, first, now=now, expires_at=expires_at)
 
 
 def _best(

@@ -280,6 +280,17 @@ async def write_next(
     await connection.execute(_WRITE, customer_ids, actions)
 
 
+async def count_recommended(connection: asyncpg.Connection, since: datetime, most: int) -> int:
+    """How much was recommended since then, counted up to a number. Index: action_contacts_recommended."""
+    counted: int = await connection.fetchval(
+        """SELECT count(*) FROM (
+               SELECT FROM action_contacts WHERE expires_at IS NOT NULL AND at > $1 LIMIT $2) r""",
+        since,
+        most,
+    )
+    return counted
+
+
 async def recommend(
     connection: asyncpg.Connection,
     recommended: Sequence[Recommendation],

@@ -88,13 +88,21 @@ async def test_the_best_action_is_recommended_once_until_it_is_another(
     ]
     (row,) = await table(database, "next_actions")
     assert [one["action"] for one in orjson.loads(row["actions"])] == ["apology"]
+    # On a full day the best is shown and not recommended.
+    full = settings.model_copy(update={"actions_per_day": 2})
+    await hear(database, settings, ticket(uuid4(), other))
+    await settle(database, full)
+    assert len(await recommended(database)) == 2
+    assert len(await table(database, "next_actions")) == 2
     # The latest word counts, for one channel or for any.
     solved = ticket(complaint, customer, told=1, status="resolved", mood=0.1)
     await hear(database, settings, solved, consent(customer, "email", "withdrawn", 30))
+    await note(database, other)
     await settle(database, settings)
-    assert await table(database, "next_actions") == []
+    assert [row["customer_id"] for row in await table(database, "next_actions")] == [other]
+    assert [data["customer_id"] for data in await recommended(database)][2:] == [str(other)]
     await database.pool.execute("DELETE FROM customer_facts WHERE customer_id = $1", customer)
-    assert await table(database, "action_contacts") == []
+    assert [row["customer_id"] for row in await table(database, "action_contacts")] == [other]
 
 
 async def test_what_was_done_is_recorded_and_counts(settings: ScoringSettings) -> None:

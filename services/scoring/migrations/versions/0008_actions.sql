@@ -40,6 +40,7 @@ CREATE TABLE action_contacts (
     answered_at  timestamptz
 );
 CREATE INDEX action_contacts_customer ON action_contacts (customer_id, at);
+CREATE INDEX action_contacts_recommended ON action_contacts (at) WHERE expires_at IS NOT NULL;
 CREATE UNIQUE INDEX action_contacts_standing ON action_contacts (customer_id) WHERE status = 'recommended';
 
 -- Plans for a budget: `request` as it was asked, `outcome` once it is done, `failure` when it is not.
