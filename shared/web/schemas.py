@@ -3,7 +3,16 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    model_validator,
+)
 
 MAX_DEPTH = 16
 EARLIEST, LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
@@ -17,6 +26,14 @@ def _within_reach(moment: datetime) -> datetime:
 
 # A moment that can be counted with: the driver takes the ends of the calendar for infinity.
 Moment = Annotated[AwareDatetime, AfterValidator(_within_reach)]
+
+
+def _first_moment(said: Any) -> Any:
+    return f"{said}T00:00:00Z" if isinstance(said, str) and len(said) == len("2026-03-01") else said
+
+
+# A moment, or a day (UTC) that stands for its first one.
+MomentOrDay = Annotated[Moment, BeforeValidator(_first_moment)]
 
 # What fits a bigint and survives JSON readers that hold numbers as doubles.
 SafeInt = Annotated[int, Field(ge=-(2**53) + 1, le=2**53 - 1)]

@@ -290,6 +290,10 @@ async def test_the_liability_is_the_sum_of_balances_and_of_the_months(client: ht
     }
     wrong = await client.get("/v1/loyalty/liability?from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z")
     assert is_problem(wrong, 422, "invalid")
+    long_ago = (await client.get("/v1/loyalty/liability?from=2025-12-01&to=2026-01-01")).json()
+    assert (long_ago["period"]["from"], long_ago["period"]["closing"]) == ("2025-12-01T00:00:00Z", 0)
+    for beyond in ("0001-01-01", "0001-01-01T00:00:00Z", "9999-12-31"):
+        assert is_problem(await client.get(f"/v1/loyalty/liability?to={beyond}"), 422, "invalid")
 
 
 async def test_a_checkout_holds_points_and_captures_some_of_them(client: httpx.AsyncClient) -> None:
