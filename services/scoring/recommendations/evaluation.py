@@ -8,7 +8,7 @@ from services.scoring.facts.histories import Floats
 from services.scoring.recommendations.neighbours import Ints, Neighbours, Pairs, Terms, best, mix
 
 COUNT = 10  # k of precision@k and its kin
-MOST_CUSTOMERS = 20_000  # judged by: shares are then off by less than a hundredth
+MOST_CUSTOMERS = 5_000  # judged by: shares are then off by less than two hundredths
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,7 +143,10 @@ def mix(
 def best(scores: Floats, count: int) -> Ints:
     """The items with the highest scores, best first, shape (customers, count); of equals the first one."""
     count = min(count, scores.shape[1])
-    return np.argsort(-scores, axis=1, kind="stable")[:, :count]
+    chosen = np.argpartition(-scores, count - 1, axis=1)[:, :count]
+    chosen.sort(axis=1)
+    order = np.argsort(-np.take_along_axis(scores, chosen, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(chosen, order, axis=1)
 
 
 def _matrix(values: Floats, rows: Ints, columns: Ints, shape: tuple[int, int]) -> "csr_matrix":

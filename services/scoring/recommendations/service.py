@@ -53,7 +53,7 @@ async def fit(database: Database, settings: ScoringSettings, observed: date) -> 
                 seconds=time.monotonic() - began,
             )
             await store.settle_changes(connection, known)
-        await store.forget_older(connection)
+        await store.tidy(connection)
     return task.version
 
 

@@ -1,8 +1,10 @@
 """SQL of the recommendations: what was learnt, what is offered to one customer, when to learn anew."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -99,63 +101,7 @@ _CUSTOMER = """
     FROM customer_facts f
     WHERE f.customer_id = coalesce((SELECT owner FROM owners WHERE customer_id = $1), $1)
 """
-# One customer's offers: the sum written in neighbours.mix. Weights are relative to their newest purchase,
-# which changes no score. Read by purchases_customer, the primary keys and item_popularity_best.
-_RECOMMEND = """
-    WITH lines AS (
-        SELECT i.number, (p.occurred_at AT TIME ZONE 'UTC')::date AS day, p.amount, p.id
-        FROM purchases p
-        JOIN purchase_lines l ON l.purchase_id = p.id
-        JOIN items i ON i.sku = l.sku
-        WHERE p.customer_id = $1 AND (p.occurred_at AT TIME ZONE 'UTC')::date <= $2::date
-    ), returned AS (
-        SELECT r.purchase_id FROM refunds r
-        JOIN (SELECT DISTINCT id, amount FROM lines) p ON p.id = r.purchase_id
-        WHERE (r.occurred_at AT TIME ZONE 'UTC')::date <= $2::date
-        GROUP BY r.purchase_id, p.amount HAVING sum(r.amount) >= p.amount
-    ), basket AS (
-        SELECT number, max(day) AS day FROM lines
-        WHERE id NOT IN (SELECT purchase_id FROM returned)
-        GROUP BY number ORDER BY max(day) DESC, number LIMIT $3
-    ), weighed AS (
-        SELECT number, day,
-               0.5::float8 ^ least((max(day) OVER () - day) / $5::float8, 500) AS weight FROM basket
-    ), length AS (
-        SELECT sqrt(sum(weight * weight)) AS length FROM weighed
-    ), near AS (
-        SELECT n.neighbour AS item,
-               sum(w.weight * n.together) / l.length AS together, sum(w.weight * n.alike) / l.length AS alike,
-               (array_agg(w.number ORDER BY w.weight * n.together DESC, w.number))[1] AS goes_with,
-               (array_agg(w.number ORDER BY w.weight * n.alike DESC, w.number))[1] AS looks_like
-        FROM weighed w JOIN item_neighbours n ON n.version = $4 AND n.item = w.number CROSS JOIN length l
-        GROUP BY n.neighbour, l.length
-    ), popular AS (
-        SELECT p.item FROM item_popularity p JOIN items i ON i.number = p.item
-        WHERE p.version = $4 AND p.grouping = $6 AND i.in_stock
-          AND (i.repeatable OR NOT EXISTS (SELECT FROM lines WHERE number = p.item))
-        ORDER BY p.score DESC, p.item LIMIT $7
-    ), rated AS (
-        SELECT i.number, i.sku, i.category, i.price, i.currency, i.told, coalesce(n.together, 0) AS together,
-               coalesce(n.alike, 0) AS alike, coalesce(p.score, 0)::float8 AS popular,
-               n.goes_with, n.looks_like,
-               $8::float8 * coalesce(n.together, 0) + $9::float8 * coalesce(n.alike, 0)
-               + $10::float8 * coalesce(p.score, 0) AS score
-        FROM (SELECT item FROM near UNION SELECT item FROM popular) c
-        JOIN items i ON i.number = c.item
-        LEFT JOIN near n ON n.item = c.item
-        LEFT JOIN item_popularity p ON p.version = $4 AND p.grouping = $6 AND p.item = c.item
-        WHERE i.in_stock AND (i.repeatable OR NOT EXISTS (SELECT FROM lines WHERE number = c.item))
-        ORDER BY score DESC, i.number LIMIT $7
-    )
-    SELECT r.sku, r.category, r.price, r.currency, r.told, r.score, r.together, r.alike, r.popular,
-           b.sku AS goes_with, t.day AS goes_with_on, n.customers,
-           a.sku AS looks_like, y.day AS looks_like_on
-    FROM rated r
-    LEFT JOIN items b ON b.number = r.goes_with LEFT JOIN basket t ON t.number = r.goes_with
-    LEFT JOIN items a ON a.number = r.looks_like LEFT JOIN basket y ON y.number = r.looks_like
-    LEFT JOIN item_neighbours n ON n.version = $4 AND n.item = r.goes_with AND n.neighbour = r.number
-    ORDER BY r.score DESC, r.number
-"""
+_RECOMMEND = Path(__file__).with_name("offers.sql").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,8 +206,7 @@ async def read_groups(
 async def read_catalogue(connection: asyncpg.Connection, most: int) -> list[CatalogueItem]:
     """The items to learn of, by their numbers."""
     rows = await connection.fetch(_CATALOGUE, most)
-    found = [CatalogueItem(r["number"], r["category"], orjson.loads(r["attributes"])) for r in rows]
-    return sorted(found, key=lambda item: item.number)
+    return await asyncio.to_thread(_catalogue, rows)
 
 
 async def first_day(connection: asyncpg.Connection) -> date | None:
@@ -310,11 +255,13 @@ async def write(
         await connection.copy_to_table(table, source=_pieces(rows), format="binary")
 
 
-async def forget_older(connection: asyncpg.Connection) -> None:
-    """Delete the rows of versions that no longer serve, some at a time."""
+async def tidy(connection: asyncpg.Connection) -> None:
+    """Delete the rows of versions that no longer serve, some at a time, and let the planner know the new
+    ones: a plan made for what was there before takes a hundred times as long."""
     for statement in (_FORGET_NEIGHBOURS, _FORGET_POPULARITY):
         while await connection.execute(statement, FORGET) == f"DELETE {FORGET}":
             pass
+    await connection.execute("ANALYZE items, item_neighbours, item_popularity")
 
 
 async def note_changes(connection: asyncpg.Connection, lines: int) -> None:
@@ -389,6 +336,11 @@ async def recommend(
         terms.popular,
     )
     return [Offer(**dict(row)) for row in rows]
+
+
+def _catalogue(rows: Sequence[asyncpg.Record]) -> list[CatalogueItem]:
+    found = [CatalogueItem(r["number"], r["category"], orjson.loads(r["attributes"])) for r in rows]
+    return sorted(found, key=lambda item: item.number)
 
 
 async def _pieces(rows: bytes) -> AsyncIterator[bytes]:
