@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+from services.scoring.churn.service import risk_on
 from services.scoring.models.schemas import FitRequest
 from services.scoring.models.service import fit
 from services.scoring.settings import ScoringSettings
@@ -55,6 +56,8 @@ async def test_fits_and_walks_over_all_leave_the_loop_free(
     watching = asyncio.create_task(held_ms(stop))
     await fit(database, settings, "pareto_nbd", FitRequest(unit="day"), AS_OF)
     while await walk_on(database, settings, AS_OF):
+        pass
+    while await risk_on(database, settings, AS_OF):
         pass
     stop.set()
     held = await watching

@@ -11,7 +11,7 @@ import numpy as np
 from services.scoring.facts.histories import Floats
 
 DECILES = 10
-AUC_TOLERANCE = 0.01  # how much better the complicated model must rank to be chosen
+AUC_TOLERANCE = 0.01  # how much better the complicated model must rank at least to be chosen
 SKILL_TOLERANCE = 0.02  # how much less a new version may explain and still serve
 CHANCE_SIGMAS = 2.0  # an AUC nearer to a half than so many standard errors is chance
 
@@ -156,16 +156,19 @@ def judge(risk: Floats, left: Floats, base: Floats, aucs: list[float]) -> Judged
 
 
 def choose(logistic: Judged, boosting: Judged) -> tuple[Literal["logistic", "boosting"], str]:
-    """Which of the two serves, and why: the one that explains itself, unless the other ranks better."""
-    gap = boosting.auc - logistic.auc
-    if gap > AUC_TOLERANCE:
+    """Which of the two serves, and why: the one that explains itself, unless the other ranks better.
+
+    Better by more than the tolerance and by more than a standard error: chance does as much on few customers.
+    """
+    gap, asked = boosting.auc - logistic.auc, max(AUC_TOLERANCE, logistic.auc_error)
+    if gap > asked:
         return "boosting", (
-            f"its AUC is {gap:.4f} above that of the logistic regression, more than the {AUC_TOLERANCE} "
-            "that its explanation is worth"
+            f"its AUC is {gap:.4f} above that of the logistic regression, more than the {asked:.4f} that a "
+            "model which explains itself is worth"
         )
     return "logistic", (
         f"boosting's AUC is {abs(gap):.4f} {'above' if gap > 0 else 'below'} its own; it would have to be "
-        f"more than {AUC_TOLERANCE} above to be worth a model that is harder to explain"
+        f"more than {asked:.4f} above to be worth a model that is harder to explain"
     )
 
 

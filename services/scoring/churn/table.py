@@ -32,6 +32,7 @@ MOST_HEADER = 65_536  # characters of a CSV header
 MOST_ROWS = 1_000_000
 MOST_COLUMNS = 500
 MOST_TEXT = 200  # characters of a cell that tell levels apart
+MOST_NUMBER = 1e100  # larger ones cannot be squared and summed
 
 
 class NotATable(Invalid):
@@ -111,7 +112,7 @@ def read_number(cell: Cell) -> float:
         number = float(cell)
     except (ValueError, OverflowError):
         return math.nan
-    return number if math.isfinite(number) else math.nan
+    return number if abs(number) <= MOST_NUMBER else math.nan
 
 
 def read_date(cell: Cell) -> float:

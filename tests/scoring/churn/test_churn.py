@@ -10,6 +10,9 @@ from typer.testing import CliRunner
 
 from services.scoring.app import create_app
 from services.scoring.churn import store
+from services.scoring.churn.fitting import learn
+from services.scoring.churn.preparation import Options
+from services.scoring.churn.report import report_of
 from services.scoring.churn.service import risk_on
 from services.scoring.churn.store import Line
 from services.scoring.cli import app as commands
@@ -243,7 +246,7 @@ async def test_a_table_of_ones_own_is_judged(settings: ScoringSettings) -> None:
     await bus.close()
 
 
-def test_the_command_line_judges_a_csv_file(tmp_path: Path) -> None:
+def test_the_command_line_says_the_same_of_a_table_in_any_order(tmp_path: Path) -> None:
     made = customers(60)
     file = tmp_path / "customers.csv"
     file.write_text(as_csv(made.table))
@@ -258,6 +261,10 @@ def test_the_command_line_judges_a_csv_file(tmp_path: Path) -> None:
     assert len(report["calibration"]) == len(report["lift"]) == 10
     assert len(report["customers"]) == 60
     assert np.all(np.diff([c["risk"] for c in report["customers"]]) <= 0)
+    mixed = made.table.taken(np.random.default_rng(3).permutation(60).tolist())
+    options = Options("left", id="customer")
+    again = report_of(mixed, options, learn(mixed, options), 60)
+    assert json.loads(again.model_dump_json()) == report
     wrong = CliRunner().invoke(commands, ["churn", "--csv", str(file), "--label", "gone"])
     assert wrong.exit_code == 1
     assert "there is no column 'gone'" in wrong.stderr

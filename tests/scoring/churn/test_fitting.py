@@ -34,10 +34,6 @@ def auc(left: Sequence[float], risk: Sequence[float]) -> float:
     return float((ranks[gone].sum() - gone.sum() * (gone.sum() + 1) / 2) / gone.sum() / (~gone).sum())
 
 
-def shuffled(table: Table, seed: int) -> Table:
-    return table.taken(np.random.default_rng(seed).permutation(table.rows).tolist())
-
-
 def test_planted_drivers_are_found_and_named() -> None:
     made = customers(1000)
     outcome = learn(made.table, OPTIONS)
@@ -87,15 +83,6 @@ def test_boosting_serves_where_a_weighted_sum_cannot_say_it() -> None:
     kept = Classifier.from_json(json.loads(json.dumps(outcome.classifier.as_json())))
     features = kept.encode(made.table)
     assert np.array_equal(kept.risk(features), outcome.classifier.risk(features))
-
-
-def test_the_order_of_rows_does_not_matter() -> None:
-    table = customers(60).table
-    one, other = learn(table, OPTIONS), learn(shuffled(table, 3), OPTIONS)
-    assert one.classifier == other.classifier
-    assert one.judged == other.judged
-    mixed = report_of(shuffled(table, 4), OPTIONS, other, 50)
-    assert mixed.customers == report_of(table, OPTIONS, one, 50).customers
 
 
 def test_what_determines_no_model_is_refused() -> None:

@@ -30,7 +30,7 @@ from shared.problems import Malformed
         ([True, False, None], "category"),
         (["1", "two"], "category"),
         (["", None], "category"),
-        (["infinity", "1e999"], "category"),
+        (["infinity", "1e999", "1e101"], "category"),
     ],
 )
 def test_a_column_is_of_what_all_its_known_cells_are(cells: list[Cell], kind: ColumnKind) -> None:
