@@ -43,7 +43,7 @@ BY_SEGMENT = (
 _READ = """
     WITH chosen AS (
         SELECT customer_id, min(arm) = $8::int AS compared
-        FROM exposures WHERE experiment_id = $7 GROUP BY customer_id HAVING min(arm) = max(arm)
+        FROM exposures WHERE experiment_id = $7 GROUP BY customer_id HAVING max(arm) - min(arm) < 1
         UNION ALL
         SELECT f.customer_id, s.segment IS NOT NULL AND s.segment IS NOT DISTINCT FROM $6::text
         FROM customer_facts f LEFT JOIN customer_scores s USING (customer_id)

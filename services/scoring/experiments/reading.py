@@ -107,18 +107,21 @@ def effect(treated: Moments, control: Moments, *, share: bool) -> Effect:
     return Effect(raw - shift, _where(enough, error2), customers, reduced)
 
 
-def relative_error(found: Effect, treated: Moments, control: Moments) -> Floats:
-    """The standard error of the effect as a share of the control's mean, by the delta method.
+def relative(
+    found: Effect, treated: Moments, control: Moments, reach: Floats
+) -> tuple[Floats, Floats, Floats]:
+    """The effect as a share of the control's mean, with its interval of `reach` standard errors.
 
-    nan unless the control's mean is well away from zero: three standard errors.
+    The interval is that of the logarithm of the ratio of means, by the delta method, so that it stays above
+    -1. nan unless both means are above zero, the control's by three standard errors.
     """
     base2 = control.variance / control.n
     with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = found.estimate / control.mean
-        # The effect and the control's mean move against one another: their covariance is minus base2.
-        error2 = (found.error**2 + 2 * ratio * base2 + ratio**2 * base2) / control.mean**2
-        known = (np.abs(control.mean) > 3 * np.sqrt(base2)) & (error2 > 0)
-    return np.where(known, np.sqrt(np.abs(error2)), np.nan)
+        ratio = 1 + found.estimate / control.mean
+        error = np.sqrt(treated.variance / treated.n / (ratio * control.mean) ** 2 + base2 / control.mean**2)
+        known = np.isfinite(found.error) & (control.mean > 3 * np.sqrt(base2)) & (ratio > 0) & (error > 0)
+        ratio = np.where(known, ratio, np.nan)
+        return ratio - 1, ratio * np.exp(-reach * error) - 1, ratio * np.exp(reach * error) - 1
 
 
 def mismatch(counts: Sequence[int], shares: Sequence[float]) -> float:

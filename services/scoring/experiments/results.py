@@ -18,7 +18,7 @@ from services.scoring.experiments.reading import (
     effect,
     fixed_spread,
     mismatch,
-    relative_error,
+    relative,
     spread,
 )
 from services.scoring.experiments.rules import METRICS, SHARES, ArmKind, Comparison, Metric, verdict
@@ -57,7 +57,9 @@ class ComparisonOut(BaseModel):
     relative: RelativeOut
     variance_reduced: float = Field(description="Share of variance that spend before exposure explains.")
     shown: Literal["higher", "lower"] | None
-    needs_customers: int | None = Field(description="Until the smallest effect would mostly be seen.")
+    needs_customers: int | None = Field(
+        description="Until the smallest effect would mostly be seen; null once one is shown."
+    )
     verdict: str
 
 
@@ -192,11 +194,10 @@ def _comparison(read: Read, arm: int, metric: Metric, *, valid: bool) -> Compari
     treated, control = read.moments[arm, metric], read.moments[design.control, metric]
     alpha = _alpha(design)
     fixed = _around(found.estimate, fixed_spread(alpha) * found.error)
-    error = relative_error(found, treated, control)
-    relative = found.estimate / control.mean if np.isfinite(error) else np.array(np.nan)
-    reach = spread(read.planned, alpha, found.customers) * error
+    share, low, high = relative(found, treated, control, spread(read.planned, alpha, found.customers))
     needs = None
-    if design.minimum_effect is not None and metric == design.metrics[0] and np.isfinite(found.error):
+    deciding = metric == design.metrics[0] and comparison.shown is None and np.isfinite(found.error)
+    if design.minimum_effect is not None and deciding:
         everybody = sum(float(m.n) for (_, name), m in read.moments.items() if name == metric)
         wanted = customers_needed(float(found.error), everybody, design.minimum_effect, alpha, design.power)
         needs = max(0, round(wanted - everybody))
@@ -206,7 +207,7 @@ def _comparison(read: Read, arm: int, metric: Metric, *, valid: bool) -> Compari
         difference=comparison.difference,
         interval=IntervalOut(low=comparison.low, high=comparison.high),
         fixed_horizon=FixedOut(low=fixed[0], high=fixed[1], holds=read.over and read.status == "stopped"),
-        relative=RelativeOut(value=_number(relative), **_interval(relative, reach)),
+        relative=RelativeOut(value=_number(share), low=_number(low), high=_number(high)),
         variance_reduced=float(found.reduced),
         shown=comparison.shown if valid else None,
         needs_customers=needs,
@@ -280,11 +281,6 @@ def _alpha(design: ExperimentIn) -> float:
 
 def _around(middle: np.ndarray, reach: np.ndarray) -> tuple[float | None, float | None]:
     return _number(middle - reach), _number(middle + reach)
-
-
-def _interval(middle: np.ndarray, reach: np.ndarray) -> dict[str, float | None]:
-    low, high = _around(middle, reach)
-    return {"low": low, "high": high}
 
 
 def _number(value: np.ndarray) -> float | None:

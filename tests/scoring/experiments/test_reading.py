@@ -19,7 +19,7 @@ from services.scoring.experiments.reading import (
     effect,
     fixed_spread,
     mismatch,
-    relative_error,
+    relative,
     spread,
 )
 from services.scoring.experiments.sizing import of_means, of_shares, penalty, size
@@ -120,10 +120,12 @@ def test_intervals_cover_the_effect_at_all_looks_and_find_it() -> None:
     low = found.estimate - spread(3000, ALPHA, found.customers) * found.error
     assert (low > 0).any(axis=1).mean() > 0.8
     # Relative to the control's mean: covered at the end as often as a single reading should be.
-    error = relative_error(found, treated, control)[:, -1]
-    base = control.mean.mean(axis=0)[-1]
-    off = np.abs(found.estimate[:, -1] / control.mean[:, -1] - lift / base) / error
-    assert 0.93 < (off < 1.96).mean() <= 1
+    share, low, high = relative(found, treated, control, np.array(1.96))
+    truth = lift / control.mean.mean(axis=0)[-1]
+    known = np.isfinite(share[:, -1])
+    assert known.mean() > 0.9
+    assert 0.93 < ((low[:, -1] < truth) & (truth < high[:, -1]))[known].mean() <= 1
+    assert np.median(share[known, -1]) == pytest.approx(truth, rel=0.05)
 
 
 def test_too_few_customers_or_no_variance_give_no_interval() -> None:
