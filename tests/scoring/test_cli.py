@@ -205,6 +205,7 @@ def test_evaluate_prints_tables_and_draws(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "heuristic" in result.stdout
     assert "0.7855" in result.stdout
+    assert "shifted_beta_geometric is of subscribers" in result.stdout
     assert chart.read_text().startswith("<svg")
     assert run(f"{line} --until 1997-10-02").exit_code == 1
 

@@ -1,7 +1,7 @@
 """All models side by side on one log: what they predict of a hold-out, as tables and as a chart."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 
 from services.scoring.facts.histories import Purchased, Unit
@@ -11,6 +11,12 @@ from services.scoring.models.chart import line_chart
 from services.scoring.models.evaluation import Quality, SpendQuality
 from services.scoring.models.gamma_gamma import GammaGamma
 from shared.problems import Conflict
+
+# What cannot be judged by a log of purchases, and why.
+LEFT_OUT = {
+    "shifted_beta_geometric": "is of subscribers, who renew or leave; a log of purchases does not say who "
+    "has left. Fit it to cohorts: c360 score fit --model shifted_beta_geometric --csv COHORTS."
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,7 @@ class Comparison:
     until: str
     unit: Unit
     models: tuple[Judged, ...]
+    left_out: Mapping[str, str] = field(default_factory=lambda: dict(LEFT_OUT))
 
 
 def compare(purchases: Sequence[Purchased], *, calibration_end: date, until: date, unit: Unit) -> Comparison:
@@ -83,6 +90,8 @@ def print_tables(comparison: Comparison) -> None:
             str(one.quality.customers),
         )
     console.print(errors)
+    for name, why in comparison.left_out.items():
+        console.print(f"{name} {why}")
     for counted, judged in _by_measure(comparison).items():
         first = judged[0][1]
         table = Table(
