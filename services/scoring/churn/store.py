@@ -21,12 +21,12 @@ _ROWS = """
         'days with a purchase', f.days, 'purchases', f.purchases, 'refunds', f.refunds,
         'currency', f.currency, 'spend', f.spend,
         'spend per day with a purchase', round(f.spend::numeric / nullif(f.currency_days, 0), 2),
-        'tickets', f.tickets, 'open tickets', f.open_tickets, 'complaints', f.complaints,
+        'days between purchases', f.gap_mean, 'tickets', f.tickets, 'open tickets', f.open_tickets,
+        'severe tickets', f.severe_tickets, 'breached tickets', f.breaches, 'complaints', f.complaints,
         'mood of tickets', f.mood, 'NPS answer', f.nps, 'CSAT answer', f.csat, 'CES answer', f.ces,
-        'tier', l.tier, 'points', l.points
+        'tier', f.tier, 'points', f.points
     ) || coalesce(a.own, '{}') || jsonb_build_object('customer_id', f.customer_id))::text AS said
     FROM customer_facts f
-    LEFT JOIN LATERAL (SELECT tier, points FROM loyalty_standings WHERE customer_id = f.customer_id) l ON true
     LEFT JOIN LATERAL (
         SELECT jsonb_object_agg(name, value) FILTER (WHERE jsonb_typeof(value) NOT IN ('object', 'array'))
             AS own
