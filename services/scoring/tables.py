@@ -87,6 +87,7 @@ class Ticket(Base, table=True):
     severity: str
     breached: bool
     told_of: UUID | None
+    opened_at: datetime | None = Field(sa_column=_moment(nullable=True))
 
 
 class SurveyAnswer(Base, table=True):
@@ -356,6 +357,7 @@ class Referral(Base, table=True):
 
     id: UUID = Field(primary_key=True)
     customer_id: UUID
+    occurred_at: datetime | None = Field(sa_column=_moment(nullable=True))
 
 
 class ValueIndexSetup(Base, table=True):
