@@ -11,8 +11,9 @@ from services.scoring.app import create_app
 from services.scoring.settings import ScoringSettings
 from services.scoring.value_index.service import index_on
 from shared.contracts import Event
-from shared.contracts.profile import ConsentChanged
+from shared.contracts.profile import ConsentChanged, CustomerErased, CustomerMerged
 from shared.database import Database
+from shared.ids import new_id
 from shared.messaging.local import LocalBus
 from tests.scoring.events import answered, bought, day, event, hear, purchase, registered, table, ticket
 from tests.support.apps import running
@@ -101,8 +102,15 @@ async def test_the_best_action_is_recommended_once_until_it_is_another(
     await settle(database, settings)
     assert [row["customer_id"] for row in await table(database, "next_actions")] == [other]
     assert [data["customer_id"] for data in await recommended(database)][2:] == [str(other)]
-    await database.pool.execute("DELETE FROM customer_facts WHERE customer_id = $1", customer)
-    assert [row["customer_id"] for row in await table(database, "action_contacts")] == [other]
+    # Who is merged brings their contacts along, and who is forgotten leaves none.
+    merged = CustomerMerged(survivor_id=customer, merged_id=other, merge_id=new_id(), occurred_at=day(40))
+    await hear(database, settings, event(merged))
+    contacts = await table(database, "action_contacts")
+    assert {row["customer_id"] for row in contacts} == {customer}
+    assert sorted(row["status"] for row in contacts) == ["recommended", "replaced", "replaced"]
+    erased = CustomerErased(customer_id=customer, erasure_id=new_id(), occurred_at=day(41))
+    await hear(database, settings, event(erased))
+    assert await table(database, "action_contacts") == []
 
 
 async def test_what_was_done_is_recorded_and_counts(settings: ScoringSettings) -> None:

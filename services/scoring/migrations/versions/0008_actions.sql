@@ -43,6 +43,19 @@ CREATE INDEX action_contacts_customer ON action_contacts (customer_id, at);
 CREATE INDEX action_contacts_recommended ON action_contacts (at) WHERE expires_at IS NOT NULL;
 CREATE UNIQUE INDEX action_contacts_standing ON action_contacts (customer_id) WHERE status = 'recommended';
 
+-- Contacts of who was merged are the survivor's: merging lets nobody be contacted more often. They stay there
+-- when the merge is undone. Those of who is forgotten go with the facts.
+CREATE FUNCTION hand_over_contacts() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE action_contacts c
+    SET customer_id = o.owner, status = CASE c.status WHEN 'recommended' THEN 'replaced' ELSE c.status END
+    FROM owners o JOIN customer_facts f ON f.customer_id = o.owner
+    WHERE c.customer_id = OLD.customer_id AND o.customer_id = OLD.customer_id;
+    RETURN OLD;
+END $$;
+CREATE TRIGGER hand_over_contacts BEFORE DELETE ON customer_facts
+FOR EACH ROW EXECUTE FUNCTION hand_over_contacts();
+
 -- Plans for a budget: `request` as it was asked, `outcome` once it is done, `failure` when it is not.
 CREATE TABLE budget_plans (
     id           uuid PRIMARY KEY DEFAULT uuid7(),
