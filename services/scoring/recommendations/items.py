@@ -16,43 +16,54 @@ _LIST = """
     FROM items WHERE sku > $1 AND ($2::text IS NULL OR category = $2) ORDER BY sku LIMIT $3
 """
 # Unchanged items keep their version. A change of what an item is makes the neighbours out of date; of its
-# stock, price or repeatability it does not, as these are read when somebody asks.
+# stock, price or repeatability it does not, as these are read when somebody asks. Items that are known are
+# updated, not inserted anew: that would use up a number each time.
 _TELL = """
     WITH said AS (
         SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bool[], $5::bool[], $6::bigint[],
                              $7::text[])
             AS t (sku, category, attributes, in_stock, repeatable, price, currency)
-    ), before AS (
-        SELECT i.sku, i.category, i.attributes FROM items i JOIN said USING (sku)
-    ), written AS (
+    ), before AS MATERIALIZED (
+        SELECT number, sku, category, attributes FROM items WHERE sku = ANY ($1) ORDER BY sku FOR UPDATE
+    ), changed AS (
+        UPDATE items i SET category = s.category, attributes = s.attributes::jsonb, in_stock = s.in_stock,
+                           repeatable = s.repeatable, price = s.price, currency = s.currency, told = true,
+                           version = i.version + 1
+        FROM said s JOIN before b USING (sku)
+        WHERE i.number = b.number
+          AND (i.category, i.attributes, i.in_stock, i.repeatable, i.price, i.currency, i.told)
+              IS DISTINCT FROM (s.category, s.attributes::jsonb, s.in_stock, s.repeatable, s.price,
+                                s.currency, true)
+        RETURNING (i.category, i.attributes) IS DISTINCT FROM (b.category, b.attributes) AS other
+    ), created AS (
         INSERT INTO items AS i (sku, category, attributes, in_stock, repeatable, price, currency, told)
-        SELECT sku, category, attributes::jsonb, in_stock, repeatable, price, currency, true
-        FROM said ORDER BY sku
+        SELECT sku, category, attributes::jsonb, in_stock, repeatable, price, currency, true FROM said
+        WHERE sku NOT IN (SELECT sku FROM before) ORDER BY sku
         ON CONFLICT (sku) DO UPDATE SET
             category = EXCLUDED.category, attributes = EXCLUDED.attributes, in_stock = EXCLUDED.in_stock,
             repeatable = EXCLUDED.repeatable, price = EXCLUDED.price, currency = EXCLUDED.currency,
             told = true, version = i.version + 1
-        WHERE (i.category, i.attributes, i.in_stock, i.repeatable, i.price, i.currency, i.told)
-              IS DISTINCT FROM (EXCLUDED.category, EXCLUDED.attributes, EXCLUDED.in_stock,
-                                EXCLUDED.repeatable, EXCLUDED.price, EXCLUDED.currency, true)
-        RETURNING i.sku, i.category, i.attributes, i.version
-    ), other AS (
-        SELECT count(*)::int AS items FROM written w LEFT JOIN before b USING (sku)
-        WHERE b.sku IS NULL OR (w.category, w.attributes) IS DISTINCT FROM (b.category, b.attributes)
+        RETURNING true AS other
     ), noted AS (
-        INSERT INTO recommendation_changes (lines) SELECT items FROM other WHERE items > 0
+        INSERT INTO recommendation_changes (lines) SELECT count(*)
+        FROM (SELECT other FROM changed UNION ALL SELECT other FROM created) what
+        WHERE other HAVING count(*) > 0
     )
-    SELECT count(*) FILTER (WHERE b.sku IS NULL)::int AS created, count(b.sku)::int AS changed
-    FROM written w LEFT JOIN before b USING (sku)
+    SELECT (SELECT count(*)::int FROM created) AS created, (SELECT count(*)::int FROM changed) AS changed
 """
 # The newest line that names a category says which one it is of, until somebody tells.
 _FIND_IN_LINES = """
-    INSERT INTO items AS i (sku, category, told)
-    SELECT DISTINCT ON (l.sku) l.sku, l.category, false
-    FROM purchase_lines l JOIN purchases p ON p.id = l.purchase_id
-    ORDER BY l.sku, l.category IS NULL, p.occurred_at DESC, l.purchase_id
-    ON CONFLICT (sku) DO UPDATE SET category = EXCLUDED.category, version = i.version + 1
-    WHERE NOT i.told AND i.category IS DISTINCT FROM EXCLUDED.category
+    WITH named AS (
+        SELECT DISTINCT ON (l.sku) l.sku, l.category
+        FROM purchase_lines l JOIN purchases p ON p.id = l.purchase_id
+        ORDER BY l.sku, l.category IS NULL, p.occurred_at DESC, l.purchase_id
+    ), recategorised AS (
+        UPDATE items i SET category = n.category, version = i.version + 1
+        FROM named n WHERE n.sku = i.sku AND NOT i.told AND i.category IS DISTINCT FROM n.category
+    )
+    INSERT INTO items (sku, category, told)
+    SELECT sku, category, false FROM named n WHERE NOT EXISTS (SELECT FROM items i WHERE i.sku = n.sku)
+    ORDER BY sku ON CONFLICT DO NOTHING
 """
 
 
