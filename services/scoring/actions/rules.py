@@ -178,8 +178,10 @@ def judge(situations: Situations, catalogue: Catalogue, policy: Policy) -> Judge
     consent, free = _consent(situations, actions, policy)
     stand((consent == ABSENT) & ~free, Obstacle.NO_CONSENT)
     stand(consent == REFUSED, Obstacle.REFUSED)
-    capped = situations.contacts >= policy.contact_limit
-    stand(np.broadcast_to(capped[:, None], shape), Obstacle.CONTACTS)
+    # What is recommended now is a contact too, once another action takes its place.
+    standing = situations.standing[:, None]
+    replaced = (standing != NOTHING) & (standing != np.arange(len(KINDS)))
+    stand(situations.contacts[:, None] + replaced >= policy.contact_limit, Obstacle.CONTACTS)
     cooldowns = np.array([action.cooldown_days for action in actions], dtype=np.float64)
     stand(situations.waited < cooldowns, Obstacle.COOLDOWN)
     return Judged(

@@ -9,11 +9,13 @@ import pytest
 
 from services.scoring.actions.rules import (
     ABSENT,
+    APOLOGY,
     CALL,
     DEFAULTS,
     GRANTED,
     KINDS,
     NOTHING,
+    REFERRAL,
     REFUSED,
     Obstacle,
     Policy,
@@ -104,6 +106,8 @@ def test_what_stands_against_an_action_is_said() -> None:
         "2 contacts in 30 days are the most",
         "the last time was less than 60 days ago",
     ]
+    third = judge(situation(mood=-0.5, nps=9.0, contacts=1, standing=REFERRAL), DEFAULTS, POLICY)
+    assert third.obstacles[0, [APOLOGY, REFERRAL]].tolist() == [Obstacle.CONTACTS, 0]
     waited = judge(situation(risk=0.9, waited=[60.0, *[np.inf] * (K - 1)]), DEFAULTS, POLICY)
     assert not waited.obstacles[0, CALL] & Obstacle.COOLDOWN
 
