@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import httpx
 import pytest
 
@@ -294,6 +295,17 @@ async def test_the_liability_is_the_sum_of_balances_and_of_the_months(client: ht
     assert (long_ago["period"]["from"], long_ago["period"]["closing"]) == ("2025-12-01T00:00:00Z", 0)
     for beyond in ("0001-01-01", "0001-01-01T00:00:00Z", "9999-12-31"):
         assert is_problem(await client.get(f"/v1/loyalty/liability?to={beyond}"), 422, "invalid")
+
+
+async def test_an_audit_that_takes_too_long_says_what_to_do(
+    settings: LoyaltySettings, pool: asyncpg.Pool
+) -> None:
+    hurried = settings.model_copy(update={"statement_timeout_ms": 100})
+    async with running(create_app(hurried)) as client, pool.acquire() as other, other.transaction():
+        await other.execute("LOCK TABLE lots IN ACCESS EXCLUSIVE MODE")
+        refused = await client.get("/v1/loyalty/audit")
+    assert is_problem(refused, 409, "audit-took-too-long")
+    assert "c360 doctor ledger" in refused.json()["detail"]
 
 
 async def test_a_checkout_holds_points_and_captures_some_of_them(client: httpx.AsyncClient) -> None:

@@ -70,3 +70,7 @@ _REFUSALS: dict[str, tuple[type[Problem], str]] = {
     "hold-closed": (HoldClosed, "A hold is closed once; nothing was changed."),
     "too-many": (TooManyPoints, "Nothing was changed."),
 }
+
+
+class AuditTookTooLong(Conflict):
+    slug, title = "audit-took-too-long", "The ledger is too large to be audited within a request"

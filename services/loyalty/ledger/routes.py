@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Annotated, Literal
 from uuid import UUID
 
+import asyncpg
 from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response, StreamingResponse
 
@@ -12,7 +13,7 @@ from services.loyalty import section
 from services.loyalty.ledger import statement, store
 from services.loyalty.ledger.answers import page
 from services.loyalty.ledger.audit import CHAIN, CHECKS, audit
-from services.loyalty.ledger.refusals import UnknownMember
+from services.loyalty.ledger.refusals import AuditTookTooLong, UnknownMember
 from services.loyalty.ledger.schemas import (
     AuditOut,
     DifferenceOut,
@@ -73,8 +74,13 @@ async def read_liability(
 @router.get("/v1/loyalty/audit", dependencies=OPERATE)
 async def run_audit(pool: Pool) -> AuditOut:
     """Recompute every balance, lot, sum and hash from what was written, and name the first that differs."""
-    async with pool.acquire() as connection:
-        report = await audit(connection)
+    try:
+        async with pool.acquire() as connection:
+            report = await audit(connection)
+    except asyncpg.QueryCanceledError as error:
+        raise AuditTookTooLong(
+            "Run `c360 doctor ledger`: it takes its time and shows how far it is."
+        ) from error
     return AuditOut(
         sound=report.difference is None,
         checks=[*CHECKS, CHAIN],
