@@ -6,10 +6,11 @@ from typing import Annotated, Self
 from uuid import UUID
 
 import asyncpg
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field, StringConstraints, field_validator, model_validator
 
 from services.scoring.facts import walks
+from services.scoring.settings import ScoringSettings
 from services.scoring.value.schemas import Segment
 from services.scoring.value.store import read_cuts
 from shared.clock import utc_now
@@ -106,13 +107,15 @@ class RfmThen(BaseModel):
 
 
 @router.get("/rfm", dependencies=[scope("scores:read")])
-async def read_rfm(session: Session, response: Response) -> RfmOut:
+async def read_rfm(session: Session, request: Request, response: Response) -> RfmOut:
     """How recency, frequency and money are cut and weighed."""
-    return await _show(await raw(session), response)
+    return await _show(await raw(session), request.app.state.settings, response)
 
 
 @router.put("/rfm", dependencies=[scope("scores:write")])
-async def set_rfm(body: RfmIn, if_match: IfMatch, session: Session, response: Response) -> RfmOut:
+async def set_rfm(
+    body: RfmIn, if_match: IfMatch, session: Session, request: Request, response: Response
+) -> RfmOut:
     """Set cut points and weights; all customers are scored anew in the background.
 
     What is left out is cut into fifths of all buyers.
@@ -121,7 +124,7 @@ async def set_rfm(body: RfmIn, if_match: IfMatch, session: Session, response: Re
     if await connection.fetchval(_SET, if_match, body.model_dump_json()) is None:
         raise PreconditionFailed("Read it again, then send the change with its new ETag.")
     await walks.ask(connection, "rescore", "new cuts")
-    return await _show(connection, response)
+    return await _show(connection, request.app.state.settings, response)
 
 
 @router.get("/scores/{customer_id}/history", dependencies=[scope("scores:read")])
@@ -141,9 +144,9 @@ async def read_history(
     return Page(items=page, next_cursor=encode_cursor(page[-1].as_of) if len(rows) > limit else None)
 
 
-async def _show(connection: asyncpg.Connection, response: Response) -> RfmOut:
+async def _show(connection: asyncpg.Connection, settings: ScoringSettings, response: Response) -> RfmOut:
     row = await connection.fetchrow(_STATE)
-    cuts = await read_cuts(connection, utc_now().date())
+    cuts = await read_cuts(connection, settings.observed(utc_now()))
     set_etag(response, row["version"])
     return RfmOut(
         version=row["version"],
