@@ -214,7 +214,11 @@ async def counts(connection: asyncpg.Connection, experiment_id: UUID, window: Wi
 async def histories(
     connection: asyncpg.Connection, experiment_id: UUID, arms: tuple[int, int], window: Window, limit: int
 ) -> list[Floats]:
-    """Arm, conversion and the FEATURES before exposure of the customers of two arms, shape (n,) each."""
+    """Arm, conversion and the FEATURES before exposure of the customers of two arms, shape (n,) each.
+
+    In a transaction.
+    """
+    await connection.execute(_ROOM)
     return await fetch_columns(
         connection,
         _HISTORIES,

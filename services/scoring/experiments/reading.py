@@ -3,8 +3,8 @@
 A fixed-horizon interval covers the truth once, at the planned end; read daily it misses far more often than
 it says. A confidence sequence covers the truth at all readings together. Ours is the asymptotic one of
 Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas (2024), "Time-uniform central limit theory and asymptotic
-confidence sequences", Annals of Statistics 52(6), arXiv:2103.06476, theorem 2.2, which is Robbins' normal
-mixture with the variance estimated: after t customers the mean is known to within
+confidence sequences", Annals of Statistics, arXiv:2103.06476, for the mean of independent customers: Robbins'
+normal mixture with the variance estimated: after t customers the mean is known to within
 
     sd * sqrt(2 (t rho^2 + 1) / (t^2 rho^2) * log(sqrt(t rho^2 + 1) / alpha)),
 
@@ -12,7 +12,7 @@ and rho^2 = (-2 log alpha + log(-2 log alpha) + 1) / t* makes it tightest at t* 
 two arms' means is such a mean over all customers, with its own standard error. Arrays of any one shape go
 through all functions, one element for each reading.
 
-The theorem is about customers whose outcome is final. Outcomes that still grow (without `outcome_days`)
+The theory is about customers whose outcome is final. Outcomes that still grow (without `outcome_days`)
 are not covered by it word for word; tests/scoring/experiments/test_reading.py shows by simulation that the
 rate of false effects holds for them too.
 """
@@ -129,15 +129,13 @@ def mismatch(counts: Sequence[int], shares: Sequence[float]) -> float:
 
     See Fabijan et al. (2019), "Diagnosing sample ratio mismatch in online controlled experiments", KDD.
     """
-    from scipy.special import gammaincc
-
     total = sum(counts)
     if total == 0:
         return 1.0
     statistic = sum(
         (count - total * share) ** 2 / (total * share) for count, share in zip(counts, shares, strict=True)
     )
-    return float(gammaincc((len(counts) - 1) / 2, statistic / 2))
+    return _chi_square_tail(statistic, len(counts) - 1)
 
 
 def customers_needed(error: float, customers: float, effect_size: float, alpha: float, power: float) -> float:
@@ -145,6 +143,18 @@ def customers_needed(error: float, customers: float, effect_size: float, alpha: 
     tightest = float(spread(1.0, alpha, np.array(1.0)))
     reach = tightest + NormalDist().inv_cdf(power)
     return customers * (error * reach / effect_size) ** 2
+
+
+def _chi_square_tail(statistic: float, degrees: int) -> float:
+    """Q(degrees / 2, statistic / 2), by Q(s + 1, x) = Q(s, x) + x^s e^-x / gamma(s + 1)."""
+    x = statistic / 2
+    if x == 0:
+        return 1.0
+    s, tail = (0.5, math.erfc(math.sqrt(x))) if degrees % 2 else (1.0, math.exp(-x))
+    while s < degrees / 2:
+        tail += math.exp(s * math.log(x) - x - math.lgamma(s + 1))
+        s += 1
+    return min(tail, 1.0)
 
 
 def _more_even(arm: Moments) -> Floats:

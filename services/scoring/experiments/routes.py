@@ -48,8 +48,8 @@ def _settings(request: Request) -> ScoringSettings:
 async def reckon_size(body: SizeIn, request: Request, session: Session) -> SizeOut:
     """How many customers, and days at the present traffic, an experiment needs.
 
-    What customers did so far tells the baseline and deviation that are not given. Of shares by Fleiss, Levin
-    & Paik (2003), of means by Chow, Shao & Wang (2008); a result that may be read at any time needs more.
+    What customers did so far tells the baseline and deviation that are not given. Of shares by Fleiss, Tytun
+    & Ury (1980), of means by Chow, Shao & Wang (2003); a result that may be read at any time needs more.
     """
     return await service.reckon_size(await raw(session), _settings(request), body)
 

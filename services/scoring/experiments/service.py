@@ -42,8 +42,8 @@ from shared.problems import FieldError, Invalid
 
 HISTORY_DAYS = 28
 MOST_FINISHED = 20  # experiments in one turn of the job
-OF_SHARES = "Fleiss, Levin & Paik (2003), eq. 4.14, uncorrected; any_time: tightest confidence sequence"
-OF_MEANS = "Chow, Shao & Wang (2008), ch. 3, normal approximation; any_time: tightest confidence sequence"
+OF_SHARES = "Fleiss, Tytun & Ury (1980), uncorrected; any_time: the tightest confidence sequence"
+OF_MEANS = "Chow, Shao & Wang (2003), normal approximation; any_time: the tightest confidence sequence"
 
 
 def observed_moment(settings: ScoringSettings) -> datetime:

@@ -1,9 +1,9 @@
 """How many customers an experiment needs, before it begins. Pure.
 
-Of shares: Fleiss, Levin & Paik (2003), "Statistical methods for rates and proportions", equation 4.14 without
-the correction for continuity; of means: the normal approximation,
-n = (z_{1-alpha/2} + z_{power})^2 sd^2 (1 + 1/ratio) / effect^2, as in Chow, Shao & Wang (2008), "Sample size
-calculations in clinical research", chapter 3. Both are for a result that is read once, at the end.
+Of shares: Fleiss, Tytun & Ury (1980), "A simple approximation for calculating sample sizes for comparing
+independent proportions", Biometrics 36, 343-346, without the correction for continuity; of means: the normal
+approximation of Chow, Shao & Wang (2003), "Sample size calculations in clinical research",
+n = (z_{1-alpha/2} + z_{power})^2 sd^2 (1 + 1/ratio) / effect^2. Both are for a result that is read once.
 Reading at any time costs more: the interval of reading.spread is wider, and the number grows by
 ((tightest spread + z_{power}) / (z_{1-alpha/2} + z_{power}))^2, about 2 at alpha 0.05 and power 0.8.
 """

@@ -1,5 +1,6 @@
 """HTTP of uplift: learn whom an experiment's treatment moves, and read how well that ranks customers."""
 
+import asyncio
 from datetime import datetime
 from uuid import UUID
 
@@ -75,7 +76,7 @@ async def learn_uplift(experiment_id: UUID, request: Request, body: UpliftIn | N
     """
     settings: ScoringSettings = request.app.state.settings
     pool = request.app.state.database.pool
-    async with pool.acquire() as connection:
+    async with pool.acquire() as connection, connection.transaction():
         stored = await service.required(connection, experiment_id)
         if stored.status == "draft":
             raise NotBegun("Start it, then there is something to learn from.")
@@ -85,13 +86,9 @@ async def learn_uplift(experiment_id: UUID, request: Request, body: UpliftIn | N
         columns = await outcomes.histories(
             connection, experiment_id, (design.control, arm), window, MOST_CUSTOMERS
         )
-    told = {
-        name: column for name, column in zip(outcomes.FEATURES, columns[2:], strict=True) if _tells(column)
-    }
+    told, observed = await asyncio.to_thread(_observed, columns, arm)
     if not told:
         raise uplift_worker.TooFewToModel("Nothing that was known before exposure tells customers apart.")
-    x = np.stack(list(told.values()), axis=1)
-    observed = uplift_worker.Observed(x, columns[0] == arm, columns[1] > 0)
     async with request.app.state.fitting:
         rankings = await uplift_worker.run(observed, timeout_s=settings.fit_timeout_s)
     models = [RankingOut.model_validate(ranking) for ranking in rankings]
@@ -100,7 +97,7 @@ async def learn_uplift(experiment_id: UUID, request: Request, body: UpliftIn | N
         arm=design.arms[arm].name,
         against=design.arms[design.control].name,
         customers=observed.y.size,
-        features=list(told),
+        features=told,
         learnt_at=utc_now(),
         ranks=ranks,
         models=models,
@@ -129,6 +126,14 @@ def _arm(design: ExperimentIn, name: str | None) -> int:
     if name is not None and name not in treatments:
         raise Invalid(errors=[FieldError("/arm", f"must be one of {', '.join(treatments)}")])
     return treatments[name] if name else next(iter(treatments.values()))
+
+
+def _observed(columns: list[Floats], arm: int) -> tuple[list[str], uplift_worker.Observed]:
+    """The features that tell customers apart, and what was observed of those."""
+    told = [n for n, column in enumerate(columns[2:]) if _tells(column)]
+    x = np.stack([columns[2 + n] for n in told] or [columns[1]], axis=1)
+    observed = uplift_worker.Observed(x, columns[0] == arm, columns[1] > 0)
+    return [outcomes.FEATURES[n] for n in told], observed
 
 
 def _tells(column: Floats) -> bool:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import numpy as np
 import pytest
+from scipy.stats import chisquare
 from typer.testing import CliRunner
 
 from services.scoring.cli import app
@@ -151,8 +152,8 @@ def test_sizes_are_those_of_the_literature() -> None:
     assert corrected(of_shares(0.45, -0.20, ratio=3, alpha=0.05, power=0.9), 3) == pytest.approx(
         83.1527, abs=0.01
     )
-    # Sixteen standard deviations squared over the effect squared, the rule of thumb for power 0.8.
-    assert of_means(10, 1, ratio=1, alpha=0.05, power=0.8) == pytest.approx(1570, abs=1)
+    # Chow, Shao & Wang (2003), example 3.2.4, as in the R package TrialSize.
+    assert math.ceil(of_means(0.1, 0.05, ratio=1, alpha=0.05, power=0.8)) == 63
     kwargs: dict[str, Any] = {"baseline": 0.1, "deviation": None, "effect": 0.02, "control": 0, "alpha": 0.05}
     even = size(**kwargs, shares=[0.5, 0.5], power=0.8, per_day=100.0)
     assert (even.once, even.days_once) == (2 * 3841, 77)
@@ -201,6 +202,9 @@ def test_arms_are_as_large_as_their_shares_and_independent_between_experiments()
     assert mismatch(counts, shares) > 0.01
     assert mismatch([5300, 4700], [0.5, 0.5]) < 0.0005
     assert mismatch([44_000, 45_000], [0.5, 0.5]) == pytest.approx(0.0008, abs=0.0001)
+    for sizes in ([30, 25, 20], [30, 25, 20, 25], [5, 5]):
+        expected = chisquare(sizes).pvalue
+        assert mismatch(sizes, [1 / len(sizes)] * len(sizes)) == pytest.approx(expected)
     together = np.histogram2d(first, second, bins=3)[0].ravel().tolist()
     expected = np.outer(shares, shares).ravel().tolist()
     assert mismatch([int(n) for n in together], expected) > 0.01
