@@ -20,7 +20,6 @@ from services.scoring.models.gamma_gamma import GammaGamma
 NOBODY = UUID(int=0)
 CHUNK = 20_000  # customers per statement
 PIECES = 20  # weeks of forecasts that one turn tracks
-SETTLED_DAYS = 14  # after this long hardly anything comes late; then a week is told a second and last time
 KEPT_DAYS = 400  # members of forecasts that are over
 
 _MODELS = """
@@ -80,11 +79,13 @@ _FORGET = """
     DELETE FROM forecast_members WHERE ctid = ANY (ARRAY(
         SELECT ctid FROM forecast_members WHERE until < $1::date LIMIT $2))
 """
+# After two weeks hardly anything comes late; then a week is told a second and last time. By
+# forecast_weeks_open.
 _OVER = """
     SELECT made_on, week_from FROM forecast_weeks
-    WHERE week_from + 7 <= $1::date
-      AND (tracked_on IS NULL OR tracked_on < week_from + 7 + $2::int AND week_from + 7 + $2::int <= $1::date)
-    GROUP BY made_on, week_from ORDER BY week_from, made_on LIMIT $3
+    WHERE (tracked_on IS NULL OR tracked_on < week_from + 21)
+      AND week_from + CASE WHEN tracked_on IS NULL THEN 7 ELSE 21 END <= $1::date
+    GROUP BY made_on, week_from ORDER BY week_from, made_on LIMIT $2
 """
 # What the customers of a forecast bought in one of its weeks, by the segment and currency they were in when
 # it was made: days with a purchase, as the models count, and money less what was given back.
@@ -263,7 +264,7 @@ async def write(connection: asyncpg.Connection, made: Forecast, rows: Sequence[F
 
 async def track(connection: asyncpg.Connection, observed: date) -> int:
     """Compare weeks that are over with what came, some at a time; returns how many."""
-    over = await connection.fetch(_OVER, observed, SETTLED_DAYS, PIECES)
+    over = await connection.fetch(_OVER, observed, PIECES)
     for row in over:
         await connection.execute(_TRACK, row["made_on"], row["week_from"], observed)
     return len(over)

@@ -100,6 +100,15 @@ async def test_a_forecast_is_made_kept_and_compared_with_what_came(settings: Sco
         assert shown["tracked"]["purchases"]["coverage"] == float(inside)
         assert shown["tracked"]["purchases"]["bias"] > -1
 
+        # What came late is counted two weeks after a week's end, and then it stands.
+        await hear(database, settings, given_back(refund(after[3], on=190)))
+        async with database.pool.acquire() as connection:
+            assert await store.track(connection, AS_OF + timedelta(days=40)) == 4
+            assert await store.track(connection, AS_OF + timedelta(days=90)) == 1
+            assert await store.track(connection, AS_OF + timedelta(days=90)) == 0
+        settled = (await client.get("/v1/demand")).json()["past"]
+        assert [week["purchases"]["actual"] for week in settled] == [0, 0, 0, 8]
+
         # The week has its forecast, so the weekly job makes none.
         weekly = service.weekly(settings)
         await weekly(database)

@@ -86,7 +86,7 @@ def test_second_moments_are_those_of_simulated_customers(model: Purchasing) -> N
 def test_intervals_hold_what_came_as_often_as_they_say() -> None:
     """Chance and estimation together: populations are simulated, fitted, forecast and lived on."""
     rng = np.random.default_rng(12)
-    covered, populations, customers = 0, 12, 400
+    covered, populations, customers = 0, 30, 400
     for _ in range(populations):
         age = rng.uniform(20, 40, customers).round()
         x, last, later = lives(rng, customers, age, 12)
@@ -106,7 +106,7 @@ def test_intervals_hold_what_came_as_often_as_they_say() -> None:
             assert bounds is not None
             covered += bounds[0] <= later[:, week].sum() <= bounds[1]
         assert np.isnan(totals.revenue).all()
-    assert 0.91 <= covered / (12 * populations) <= 0.99
+    assert 0.93 <= covered / (12 * populations) <= 0.985
 
 
 def test_revenue_varies_as_simulated_purchases_of_simulated_worth() -> None:
@@ -152,8 +152,9 @@ def test_bounds_are_those_of_the_distribution_with_this_mean_and_variance(
 
 @needs_sample
 def test_cdnow_weeks_after_the_calibration() -> None:
-    """The 39 weeks of the hold-out. The BG/NBD is known to foretell too few of CDNOW's later purchases (12 %
-    here), and sales had seasons, of which the model knows nothing: 30 weeks lie within bounds of 95 %."""
+    """The 39 weeks of the hold-out: 30 lie within bounds of 95 %, and 14 % more came than was expected. Fader
+    & Hardie (2001), "Forecasting Repeat Sales at CDNOW: A Case Study", needed a component that varies with
+    time to capture how these customers' repeat buying changed; the BG/NBD has none."""
     purchases = list(sample())
     histories, _ = read_log(purchases, end=CALIBRATION_END, unit="week")
     estimate = bg_nbd.fit(histories)
@@ -174,8 +175,5 @@ def test_cdnow_weeks_after_the_calibration() -> None:
         for m, v in zip(totals.purchases[0], totals.purchases_variance[0], strict=True)
     ]
     inside = [b is not None and b[0] <= c <= b[1] for b, c in zip(bounds, came, strict=True)]
-    print(
-        f"CDNOW: {sum(inside)} of 39 weeks inside, {came.sum()} came, {totals.purchases.sum():.1f} expected"
-    )
     assert totals.purchases.sum() == pytest.approx(came.sum(), rel=0.13)
     assert sum(inside) == 30

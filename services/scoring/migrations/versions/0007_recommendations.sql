@@ -95,6 +95,9 @@ CREATE TABLE forecast_weeks (
     tracked_on  date,
     PRIMARY KEY (made_on, segment, currency, measure, week_from)
 );
+-- Weeks that want comparing with what came: once they are over, and once more two weeks later.
+CREATE INDEX forecast_weeks_open ON forecast_weeks (week_from, made_on)
+WHERE tracked_on IS NULL OR tracked_on < week_from + 21;
 
 -- Whom a forecast of a segment was about: each customer's segment and currency from the forecast of `since`
 -- to that of `until`, null for the present. A row only when either changed.
