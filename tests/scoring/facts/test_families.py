@@ -166,6 +166,12 @@ async def test_who_is_forgotten_leaves_nothing_and_nothing_more_is_written(
 ) -> None:
     gone, part, other = uuid4(), uuid4(), uuid4()
     await hear(database, settings, *life(gone, 1), *life(part, 2), *life(other, 3))
+    await database.pool.execute(
+        """WITH e AS (INSERT INTO experiments (id, design) VALUES (gen_random_uuid(), '{}') RETURNING id)
+           INSERT INTO exposures (experiment_id, customer_id, arm, exposed_at)
+           SELECT id, unnest($1::uuid[]), 1, now() FROM e""",
+        [gone, part],
+    )
     merge = merged(gone, part)
     erasure = event(CustomerErased(customer_id=gone, erasure_id=uuid4()))
     for one in (erasure, merge) if late else (merge, erasure):
@@ -183,6 +189,13 @@ async def test_who_is_forgotten_leaves_nothing_and_nothing_more_is_written(
             [f"({who},)" for who in sorted([str(gone), str(part)])] if name == "owners" else []
         ), name
     assert await database.pool.fetchval("SELECT count(*) FROM customer_facts") == 1
+    tables = await database.pool.fetch(
+        """SELECT table_name FROM information_schema.columns WHERE column_name = 'customer_id'
+           AND table_name NOT LIKE '%_due' AND table_name NOT IN ('owners', 'section_marks')"""
+    )
+    for (name,) in tables:
+        query = f"SELECT count(*) FROM {name} WHERE customer_id = ANY ($1)"  # noqa: S608
+        assert await database.pool.fetchval(query, [gone, part]) == 0, name
 
 
 async def test_a_part_may_be_forgotten_and_the_rest_stays(

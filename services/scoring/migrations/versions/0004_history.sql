@@ -113,15 +113,19 @@ CREATE TABLE owners (
     owner        uuid
 );
 
+-- The tables of what is told of customers, each with `customer_id` and `told_of`.
+CREATE FUNCTION told_tables() RETURNS text[] LANGUAGE sql IMMUTABLE AS $$
+    SELECT ARRAY['purchases', 'refunds', 'tickets', 'survey_answers', 'referrals', 'registrations',
+                 'told_attributes', 'told_consents', 'told_standings', 'exposures']
+$$;
+
 -- Let what was told of these customers, and belonged to those, belong to these owners from now on.
 CREATE FUNCTION move_customers(ids uuid[], old_owners uuid[], new_owners uuid[]) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
     part text;
 BEGIN
-    FOREACH part IN ARRAY ARRAY['purchases', 'refunds', 'tickets', 'survey_answers', 'referrals',
-                                'registrations', 'told_attributes', 'told_consents', 'told_standings',
-                                'exposures'] LOOP
+    FOREACH part IN ARRAY told_tables() LOOP
         EXECUTE format($move$
             UPDATE %I t SET customer_id = now.owner,
                             told_of = nullif(coalesce(t.told_of, t.customer_id), now.owner)
@@ -143,9 +147,7 @@ BEGIN
         WHERE customer_id = ANY (their_owners) AND coalesce(told_of, customer_id) = ANY (ids));
     GET DIAGNOSTICS gone = ROW_COUNT;
     counts := counts || jsonb_build_object('purchase_lines', gone);
-    FOREACH part IN ARRAY ARRAY['purchases', 'refunds', 'tickets', 'survey_answers', 'referrals',
-                                'registrations', 'told_attributes', 'told_consents', 'told_standings',
-                                'exposures'] LOOP
+    FOREACH part IN ARRAY told_tables() LOOP
         EXECUTE format('DELETE FROM %I WHERE customer_id = ANY ($2) AND coalesce(told_of, customer_id) = ANY ($1)',
                        part) USING ids, their_owners;
         GET DIAGNOSTICS gone = ROW_COUNT;
