@@ -31,6 +31,7 @@ class Experiment(Base, table=True):
     size: dict[str, Any] | None = Field(sa_column=Column(JSONB))
     created_at: datetime = Field(sa_column=_moment())
     started_at: datetime | None = Field(sa_column=_moment(nullable=True))
+    begun_at: datetime | None = Field(sa_column=_moment(nullable=True))
     ends_at: datetime | None = Field(sa_column=_moment(nullable=True))
     stopped_at: datetime | None = Field(sa_column=_moment(nullable=True))
     uplift: dict[str, Any] | None = Field(sa_column=Column(JSONB))

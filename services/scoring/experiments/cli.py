@@ -19,13 +19,18 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")
 @experiment.command()
 def size(
     *,
-    baseline: Annotated[float, typer.Option(help="Expected mean in the control; 0.1 is 10 %.")],
-    effect: Annotated[float, typer.Option(min=1e-12, help="Smallest effect that matters; 0.01 is a point.")],
+    baseline: Annotated[
+        float, typer.Option(min=-1e15, max=1e15, help="Expected mean in the control; 0.1 is 10 %.")
+    ],
+    effect: Annotated[
+        float, typer.Option(min=1e-9, max=1e12, help="Smallest effect that matters; 0.01 is a point.")
+    ],
     deviation: Annotated[
-        float | None, typer.Option(min=1e-12, help="Standard deviation; left out: the baseline is a share.")
+        float | None,
+        typer.Option(min=1e-9, max=1e15, help="Standard deviation; left out: the baseline is a share."),
     ] = None,
     shares: Annotated[str, typer.Option(help="Of the arms, the control first.")] = "0.5,0.5",
-    per_day: Annotated[float | None, typer.Option(min=1e-9, help="Customers exposed a day.")] = None,
+    per_day: Annotated[float | None, typer.Option(min=1e-3, max=1e9, help="Customers exposed a day.")] = None,
     alpha: Annotated[float, typer.Option(min=0.001, max=0.2)] = 0.05,
     power: Annotated[float, typer.Option(min=0.5, max=0.99)] = 0.8,
     as_json: AsJson = False,

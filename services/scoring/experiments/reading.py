@@ -3,7 +3,7 @@
 A fixed-horizon interval covers the truth once, at the planned end; read daily it misses far more often than
 it says. A confidence sequence covers the truth at all readings together. Ours is the asymptotic one of
 Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas (2024), "Time-uniform central limit theory and asymptotic
-confidence sequences", Annals of Statistics, arXiv:2103.06476, for the mean of independent customers: Robbins'
+confidence sequences", Annals of Statistics, arXiv:2103.06476, for the mean of independent customers, Robbins'
 normal mixture with the variance estimated: after t customers the mean is known to within
 
     sd * sqrt(2 (t rho^2 + 1) / (t^2 rho^2) * log(sqrt(t rho^2 + 1) / alpha)),

@@ -23,6 +23,7 @@ from services.scoring.experiments.reading import (
 )
 from services.scoring.experiments.rules import METRICS, SHARES, ArmKind, Comparison, Metric, verdict
 from services.scoring.experiments.schemas import ArmIn, ExperimentIn
+from services.scoring.experiments.sizing import MOST_CUSTOMERS
 
 MOMENTS = dict[tuple[int, Metric], Moments]
 
@@ -200,7 +201,7 @@ def _comparison(read: Read, arm: int, metric: Metric, *, valid: bool) -> Compari
     if design.minimum_effect is not None and deciding:
         everybody = sum(float(m.n) for (_, name), m in read.moments.items() if name == metric)
         wanted = customers_needed(float(found.error), everybody, design.minimum_effect, alpha, design.power)
-        needs = max(0, round(wanted - everybody))
+        needs = max(0, round(min(wanted, MOST_CUSTOMERS) - everybody))
     return ComparisonOut(
         arm=design.arms[arm].name,
         against=design.arms[design.control].name,

@@ -30,7 +30,16 @@ OutcomeDays = Annotated[
 ]
 MinimumEffect = Annotated[
     float | None,
-    Field(gt=0, le=1e12, description="Smallest effect that matters, in the unit of the first metric."),
+    Field(ge=1e-9, le=1e12, description="Smallest effect that matters, in the unit of the first metric."),
+]
+Baseline = Annotated[
+    float | None, Field(ge=-1e15, le=1e15, description="Expected mean of the metric in the control.")
+]
+Deviation = Annotated[
+    float | None, Field(ge=1e-9, le=1e15, description="Its standard deviation; not of shares.")
+]
+PerDay = Annotated[
+    float | None, Field(ge=1e-3, le=1e9, description="Customers exposed a day; counted when left out.")
 ]
 
 
@@ -62,9 +71,9 @@ class ExperimentIn(Schema):
     currency: Currency | None = Field(None, description="Of revenue and costs; the main one when left out.")
     margin: float | None = Field(None, gt=0, le=1, description="Share of revenue that is gain.")
     minimum_effect: MinimumEffect = None
-    baseline: float | None = Field(None, description="Expected mean of the first metric in the control.")
-    deviation: float | None = Field(None, gt=0, description="Its standard deviation; not of shares.")
-    per_day: float | None = Field(None, gt=0, description="Customers exposed a day; counted when left out.")
+    baseline: Baseline = None
+    deviation: Deviation = None
+    per_day: PerDay = None
     alpha: Alpha = 0.05
     power: Power = 0.8
     starts_at: Moment | None = Field(None, description="In the past: exposures come from elsewhere.")
@@ -134,14 +143,14 @@ class SizeIn(Schema):
     """What to reckon a size of. Baseline and deviation are taken from what customers did when left out."""
 
     metric: Metric = "conversion"
-    minimum_effect: float = Field(gt=0, le=1e12, description="In the metric's unit: 0.01 is one point.")
-    baseline: float | None = None
-    deviation: float | None = Field(None, gt=0)
+    minimum_effect: float = Field(ge=1e-9, le=1e12, description="In the metric's unit: 0.01 is one point.")
+    baseline: Baseline = None
+    deviation: Deviation = None
     shares: list[float] = Field([0.5, 0.5], min_length=2, max_length=MOST_ARMS, description="Control first.")
     segment: Segment = None
     outcome_days: OutcomeDays = 28
     currency: Currency | None = None
-    per_day: float | None = Field(None, gt=0)
+    per_day: PerDay = None
     alpha: Alpha = 0.05
     power: Power = 0.8
 

@@ -172,10 +172,11 @@ async def begin(connection: asyncpg.Connection, settings: ScoringSettings, store
     Raises:
         HasEnded: its end lies before its beginning.
     """
-    starts_at = design_of(stored).starts_at or observed_moment(settings)
+    now = observed_moment(settings)
+    starts_at = design_of(stored).starts_at or now
     if stored.ends_at is not None and stored.ends_at <= starts_at:
         raise HasEnded("Set a later ends_at.")
-    await store.start(connection, stored.id, starts_at)
+    await store.start(connection, stored.id, starts_at, now)
 
 
 async def assign(

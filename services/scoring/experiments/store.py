@@ -27,14 +27,18 @@ _CHANGE = """
     WHERE id = $1 AND version = $2 AND status = 'draft'
 """
 _START = """
-    UPDATE experiments SET version = version + 1, status = 'running', started_at = $2
+    UPDATE experiments SET version = version + 1, status = 'running', started_at = $2, begun_at = $3
     WHERE id = $1 AND status = 'draft'
 """
 _STOP = """
     UPDATE experiments SET version = version + 1, status = 'stopped', stopped_at = $2
     WHERE id = $1 AND status = 'running' RETURNING id
 """
-_ENDED = "SELECT id FROM experiments WHERE status = 'running' AND ends_at <= $1 ORDER BY ends_at LIMIT 1"
+# Of one that was over when it was let run the exposures are yet to be told: who tells them stops it.
+_ENDED = """
+    SELECT id FROM experiments WHERE status = 'running' AND ends_at <= $1 AND ends_at > begun_at
+    ORDER BY ends_at LIMIT 1
+"""
 
 # The earliest exposure of each customer asked for, whoever they are now. By exposures_customer.
 _EXPOSED = """
@@ -141,9 +145,9 @@ async def change(
     await connection.execute(_CHANGE, before.id, before.version, design, size, ends_at)
 
 
-async def start(connection: asyncpg.Connection, experiment_id: UUID, at: datetime) -> None:
-    """A draft runs from now on."""
-    await connection.execute(_START, experiment_id, at)
+async def start(connection: asyncpg.Connection, experiment_id: UUID, at: datetime, now: datetime) -> None:
+    """A draft runs, with a time that began at `at`."""
+    await connection.execute(_START, experiment_id, at, now)
 
 
 async def stop(connection: asyncpg.Connection, experiment_id: UUID, at: datetime) -> bool:
@@ -152,7 +156,7 @@ async def stop(connection: asyncpg.Connection, experiment_id: UUID, at: datetime
 
 
 async def ended(connection: asyncpg.Connection, now: datetime) -> UUID | None:
-    """A running experiment whose time is over."""
+    """A running experiment whose time came to its end while it ran."""
     found: UUID | None = await connection.fetchval(_ENDED, now)
     return found
 

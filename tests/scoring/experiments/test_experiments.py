@@ -1,5 +1,6 @@
 """An experiment's life: designed, sized, run, read, stopped; and what is refused."""
 
+from datetime import date
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -58,7 +59,7 @@ async def create(client: httpx.AsyncClient, **changes: Any) -> dict[str, Any]:
 async def shop(database: Database, settings: ScoringSettings, count: int, lift: float) -> list[UUID]:
     """Customers known since day 0, exposed on day 40; a third buy anyway, and those with vouchers more."""
     rng = np.random.default_rng(5)
-    customers = [uuid4() for _ in range(count)]
+    customers = [UUID(int=n) for n in range(1, count + 1)]  # the same arms each time
     shares = [arm["share"] for arm in DESIGN["arms"]]
     events: list[Any] = [registered(customer) for customer in customers]
     purchases, refunds, others = [], [], []
@@ -174,7 +175,7 @@ async def test_customers_are_assigned_once_and_merges_are_followed(settings: Sco
     app = create_app(settings, bus)
     async with running(app) as client:
         database: Database = app.state.database
-        customers = [uuid4() for _ in range(40)]
+        customers = [UUID(int=n) for n in range(1, 41)]
         await hear(database, settings, *(registered(customer) for customer in customers))
         made = await create(client, starts_at=None, ends_at=None, minimum_effect=None)
         assert made["size"] is None
@@ -258,7 +259,7 @@ async def test_drafts_are_changed_and_what_does_not_fit_is_refused(settings: Sco
             ({"ends_at": day(20).isoformat()}, "ends_at must come after starts_at"),
             ({"metrics": ["retention"], "outcome_days": 10}, "more than retention_days"),
             ({"alpha": 0.9}, "less than or equal to 0.2"),
-            ({"minimum_effect": 0}, "greater than 0"),
+            ({"minimum_effect": 1e-300}, "greater than or equal to 0.000000001"),
             ({"minimum_effect": 0.9, "baseline": 0.3}, "between 0 and 1"),
         ):
             refused = await client.post("/v1/experiments", json=DESIGN | changes)
@@ -267,6 +268,14 @@ async def test_drafts_are_changed_and_what_does_not_fit_is_refused(settings: Sco
             patched = await client.patch(where, json=changes, headers={"If-Match": changed.headers["ETag"]})
             assert patched.status_code == 422, changes
 
+        extreme = {
+            "metric": "revenue",
+            "minimum_effect": 1e-9,
+            "deviation": 1e15,
+            "baseline": 1,
+            "per_day": 1e-3,
+        }
+        assert (await client.post("/v1/experiments:size", json=extreme)).json()["once"] == 10**12
         size = {"minimum_effect": 0.02, "baseline": 0.1, "per_day": 100}
         reckoned = (await client.post("/v1/experiments:size", json=size)).json()
         assert (reckoned["once"], reckoned["days_once"]) == (7682, 77)
@@ -283,13 +292,14 @@ async def test_drafts_are_changed_and_what_does_not_fit_is_refused(settings: Sco
         async with client_of(app, scopes=["scores:read"]) as reader:
             assert (await reader.post(f"{where}:start")).status_code == 403
 
-        # Time ends an experiment, too.
-        await client.post(f"{where}:start")
-        await finish_due(app.state.database, settings)
-        ended = (await client.get(where)).json()
-        assert (ended["status"], ended["stopped_at"]) == (
-            "stopped",
-            day(90).isoformat().replace("+00:00", "Z"),
-        )
-        assert (await client.post(f"{where}:start")).status_code == 409
+        # Time ends an experiment, too, unless it was over before its exposures could be told.
+        ending = await create(client, starts_at=None, ends_at=day(200).isoformat())
+        for one in (where, f"/v1/experiments/{ending['id']}"):
+            assert (await client.post(f"{one}:start")).json()["status"] == "running"
+        later = settings.model_copy(update={"as_of": date(2026, 8, 1)})
+        await finish_due(app.state.database, later)
+        ended = (await client.get(f"/v1/experiments/{ending['id']}")).json()
+        assert (ended["status"], ended["stopped_at"]) == ("stopped", "2026-07-20T12:00:00Z")
+        assert (await client.post(f"/v1/experiments/{ending['id']}:start")).status_code == 409
+        assert (await client.get(where)).json()["status"] == "running"
     await bus.close()

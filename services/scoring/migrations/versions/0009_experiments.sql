@@ -1,5 +1,6 @@
 -- Experiments: `design` as it was set, `size` as it was reckoned from it; both rest once it runs. `uplift` is
--- what the last uplift models of it said.
+-- what the last uplift models of it said. It takes customers from `started_at` to `ends_at`; `begun_at` is when it
+-- was let run, which is later for one that ran elsewhere.
 CREATE TABLE experiments (
     id          uuid PRIMARY KEY,
     version     int NOT NULL DEFAULT 1,
@@ -8,6 +9,7 @@ CREATE TABLE experiments (
     size        jsonb,
     created_at  timestamptz NOT NULL DEFAULT now(),
     started_at  timestamptz,
+    begun_at    timestamptz,
     ends_at     timestamptz,
     stopped_at  timestamptz,
     uplift      jsonb
