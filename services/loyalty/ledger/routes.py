@@ -79,7 +79,7 @@ async def run_audit(pool: Pool) -> AuditOut:
             report = await audit(connection)
     except asyncpg.QueryCanceledError as error:
         raise AuditTookTooLong(
-            "Run `c360 doctor ledger`: it takes its time and shows how far it is."
+            "Run `c360 doctor ledger`; it shows how far it is."
         ) from error
     return AuditOut(
         sound=report.difference is None,
