@@ -12,14 +12,12 @@ from uuid import UUID
 
 import asyncpg
 
-from services.scoring.actions import store as actions
-from services.scoring.churn import store as churn
+from services.scoring import due
 from services.scoring.facts import families, happened, told
 from services.scoring.facts import store as facts
 from services.scoring.recommendations.store import note_changes as note_recommendation_changes
 from services.scoring.settings import ScoringSettings
 from services.scoring.value.service import refresh
-from services.scoring.value_index import store as value_index
 from shared.clock import utc_now
 from shared.contracts import Event, EventData, feedback, loyalty
 from shared.contracts.feedback import SurveyAnswered, TicketEvent
@@ -94,9 +92,7 @@ async def react(
     if related or (changed and (purchases or refunds)):
         await facts.note_change(connection)
         await note_recommendation_changes(connection, sum(len(p.lines) for p in purchases) + len(refunds))
-    await value_index.note_due(connection, sorted(touched))
-    await churn.note_due(connection, sorted(touched))
-    await actions.note_due(connection, sorted(touched))
+    await due.note(connection, due.BY_EVENTS, sorted(touched))
 
 
 def _by_kind(events: Sequence[Event[Any]]) -> defaultdict[type, list[Any]]:

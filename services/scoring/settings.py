@@ -63,7 +63,10 @@ class ScoringSettings(ServiceSettings):
         100, ge=0, le=10**12, description="Less is not worth recommending; minor units."
     )
     actions_per_day: int = Field(
-        10_000, ge=0, le=10**7, description="Most recommendations in 24 hours, so that people can follow them."
+        10_000,
+        ge=0,
+        le=10**7,
+        description="Most recommendations in 24 hours, so that people can follow them.",
     )
     actions_expire_days: int = Field(7, ge=1, le=365, description="How long a recommendation stands.")
     budget_timeout_s: float = Field(300.0, gt=0, le=3600, description="How long one may be solved.")

@@ -386,10 +386,11 @@ class ValueIndex(Base, table=True):
     moved_by: float | None
 
 
-class ValueIndexDue(Base, table=True):
-    """A customer whose index wants computing again."""
+class Due(Base, table=True):
+    """A customer of whom a piece of work wants doing anew; see due.py."""
 
-    __tablename__ = "value_index_due"
+    __tablename__ = "due"
 
+    work: str = Field(primary_key=True)
     id: int = Field(sa_column=Column(BigInteger, primary_key=True))
     customer_id: UUID

@@ -78,9 +78,7 @@ async def run_audit(pool: Pool) -> AuditOut:
         async with pool.acquire() as connection:
             report = await audit(connection)
     except asyncpg.QueryCanceledError as error:
-        raise AuditTookTooLong(
-            "Run `c360 doctor ledger`; it shows how far it is."
-        ) from error
+        raise AuditTookTooLong("Run `c360 doctor ledger`; it shows how far it is.") from error
     return AuditOut(
         sound=report.difference is None,
         checks=[*CHECKS, CHAIN],

@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from services.scoring import due
 from services.scoring.actions import store
 from services.scoring.actions.rules import KINDS
 from services.scoring.actions.schemas import (
@@ -93,7 +94,7 @@ def _recording(
         answered = await store.answer(
             connection, customer_id, body.action, channel=channel, status=status, now=now
         )
-        await store.note_due(connection, [customer_id])
+        await due.note(connection, ["actions"], [customer_id])
         return 201, AnswerOut(id=answered, customer_id=customer_id, action=body.action, status=status, at=now)
 
     return record

@@ -9,6 +9,7 @@ from uuid import UUID
 import asyncpg
 import orjson
 
+from services.scoring import due
 from services.scoring.actions import store
 from services.scoring.actions.rules import (
     KINDS,
@@ -22,7 +23,6 @@ from services.scoring.actions.rules import (
 )
 from services.scoring.actions.schemas import CandidateOut, NextActionsOut
 from services.scoring.settings import ScoringSettings
-from services.scoring.value_index.store import next_customers
 from shared.clock import utc_now
 from shared.database import Database
 from shared.problems import NotFound
@@ -45,9 +45,9 @@ async def choose_on(database: Database, settings: ScoringSettings) -> bool:
         if setup.due:
             await store.begin_pass(connection, setup.version)
             return True
-        ids = await store.take_due(connection, settings.chunk)
+        ids = await due.take(connection, "actions", settings.chunk)
         if not ids and setup.after is not None:
-            ids = await next_customers(connection, setup.after, settings.chunk)
+            ids = await due.next_customers(connection, setup.after, settings.chunk)
             await store.advance(connection, ids[-1] if ids else None, setup.version)
         if ids:
             await _choose(connection, ids, settings, setup.catalogue)

@@ -24,7 +24,7 @@ from services.scoring.actions.rules import (
     Situations,
 )
 from services.scoring.actions.schemas import ActionIn
-from services.scoring.value_index.store import NOBODY
+from services.scoring.due import BEFORE_ALL
 
 # A new pass is due when the catalogue changed, and when one of the value index is done: that one follows
 # every walk over the scores.
@@ -42,11 +42,6 @@ _MEASURED = """
     UPDATE action_setup SET version = version + 1, after = NULL, pass_at = 'epoch',
            measured = measured || jsonb_build_object(
                $1::text, jsonb_build_object('uplift', $2::float8, 'experiment', $3::text))
-"""
-_TAKE_DUE = """
-    DELETE FROM action_due WHERE id = ANY (ARRAY(
-        SELECT id FROM action_due ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED))
-    RETURNING customer_id
 """
 _LOCK = "SELECT FROM customer_facts WHERE customer_id = ANY ($1) ORDER BY customer_id FOR NO KEY UPDATE"
 
@@ -186,23 +181,12 @@ async def note_measured(connection: asyncpg.Connection, kind: Kind, uplift: floa
     await connection.execute(_MEASURED, kind, uplift, experiment)
 
 
-async def note_due(connection: asyncpg.Connection, customer_ids: Sequence[UUID]) -> None:
-    """Say that these customers' next action wants choosing again."""
-    if customer_ids:
-        await connection.execute(
-            "INSERT INTO action_due (customer_id) SELECT unnest($1::uuid[])", customer_ids
-        )
-
-
-async def take_due(connection: asyncpg.Connection, limit: int) -> list[UUID]:
-    """Customers whose next action wants choosing again, taken off the list, each once."""
-    return sorted({row["customer_id"] for row in await connection.fetch(_TAKE_DUE, limit)})
-
-
 async def begin_pass(connection: asyncpg.Connection, version: int) -> None:
     """A pass over all begins, unless the catalogue has changed meanwhile."""
     await connection.execute(
-        "UPDATE action_setup SET after = $1, pass_at = clock_timestamp() WHERE version = $2", NOBODY, version
+        "UPDATE action_setup SET after = $1, pass_at = clock_timestamp() WHERE version = $2",
+        BEFORE_ALL,
+        version,
     )
 
 

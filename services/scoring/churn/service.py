@@ -17,6 +17,7 @@ import asyncpg
 import numpy as np
 import orjson
 
+from services.scoring import due
 from services.scoring.churn import rules, silence, store, worker
 from services.scoring.churn.classifier import Classifier
 from services.scoring.churn.preparation import TooFewRows
@@ -114,7 +115,7 @@ async def risk_on(database: Database, settings: ScoringSettings, observed: date)
         if state.walked or state.basis != basis:
             await store.begin_pass(connection, basis)
             return True
-        ids = await store.take_due(connection, settings.chunk)
+        ids = await due.take(connection, "churn", settings.chunk)
         if not ids and state.after is not None:
             ids = await store.next_customers(connection, state.after, settings.chunk)
         if ids:

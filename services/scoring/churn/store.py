@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 import orjson
 
-NOBODY = UUID(int=0)
+from services.scoring import due
 
 # What is known of customers as JSON objects: facts under names in words, then their own attributes. What is
 # nested is left out. An attribute of a fact's name stands instead of it.
@@ -43,13 +43,6 @@ _STATE = """
     SELECT basis, after, after IS NULL AND EXISTS (SELECT FROM walks WHERE finished_at > pass_at) AS walked
     FROM churn_pass
 """
-# In the order of arrival; whoever reacts meanwhile appends after these.
-_TAKE_DUE = """
-    DELETE FROM churn_due WHERE id = ANY (ARRAY(
-        SELECT id FROM churn_due ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED))
-    RETURNING customer_id
-"""
-_NEXT = "SELECT customer_id FROM customer_facts WHERE customer_id > $1 ORDER BY customer_id LIMIT $2"
 # Risks that differ are written and marked for the view; who has come above the line is told about.
 _WRITE = """
     WITH told AS (
@@ -171,19 +164,6 @@ async def labelled(connection: asyncpg.Connection, label: str, limit: int) -> li
     return [row["customer_id"] for row in await connection.fetch(_LABELLED, label, limit)]
 
 
-async def note_due(connection: asyncpg.Connection, customer_ids: Sequence[UUID]) -> None:
-    """Say that these customers' risk wants computing again."""
-    if customer_ids:
-        await connection.execute(
-            "INSERT INTO churn_due (customer_id) SELECT unnest($1::uuid[])", customer_ids
-        )
-
-
-async def take_due(connection: asyncpg.Connection, limit: int) -> list[UUID]:
-    """Customers whose risk wants computing again, taken off the list, each once."""
-    return sorted({row["customer_id"] for row in await connection.fetch(_TAKE_DUE, limit)})
-
-
 async def read_pass(connection: asyncpg.Connection) -> Pass:
     """How the pass over all customers stands."""
     row = await connection.fetchrow(_STATE)
@@ -193,13 +173,13 @@ async def read_pass(connection: asyncpg.Connection) -> Pass:
 async def begin_pass(connection: asyncpg.Connection, basis: str) -> None:
     """A pass over all begins."""
     await connection.execute(
-        "UPDATE churn_pass SET basis = $1, after = $2, pass_at = clock_timestamp()", basis, NOBODY
+        "UPDATE churn_pass SET basis = $1, after = $2, pass_at = clock_timestamp()", basis, due.BEFORE_ALL
     )
 
 
 async def next_customers(connection: asyncpg.Connection, after: UUID, limit: int) -> list[UUID]:
     """The next of a pass over all, in the order of their ids; the pass has come to the last of them."""
-    ids = [row["customer_id"] for row in await connection.fetch(_NEXT, after, limit)]
+    ids = await due.next_customers(connection, after, limit)
     await connection.execute("UPDATE churn_pass SET after = $1", ids[-1] if ids else None)
     return ids
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 import numpy as np
@@ -12,12 +11,12 @@ import orjson
 
 from services.scoring.demand.rules import Buyers
 from services.scoring.demand.worker import Foretold, Parameters, SpendParameters
+from services.scoring.due import BEFORE_ALL
 from services.scoring.facts.columns import fetch_columns
 from services.scoring.facts.histories import DAYS_PER_UNIT
 from services.scoring.models.catalogue import PurchaseKind, purchases_by
 from services.scoring.models.gamma_gamma import GammaGamma
 
-NOBODY = UUID(int=0)
 CHUNK = 20_000  # customers per statement
 PIECES = 20  # weeks of forecasts that one turn tracks
 KEPT_DAYS = 400  # members of forecasts that are over
@@ -211,7 +210,7 @@ async def newest_day(connection: asyncpg.Connection) -> date | None:
 async def enrol(connection: asyncpg.Connection, made_on: date) -> int:
     """Write down who is in which segment and currency on that day; returns how many buyers there are."""
     customers: int = 0
-    after = NOBODY
+    after = BEFORE_ALL
     while True:
         row = await connection.fetchrow(_ENROL, made_on, after, CHUNK)
         customers += row["customers"]

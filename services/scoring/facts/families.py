@@ -57,7 +57,7 @@ _LOCK_FACTS = "SELECT FROM customer_facts WHERE customer_id = ANY ($1) ORDER BY 
 _VANISH = """
     WITH facts AS (DELETE FROM customer_facts WHERE customer_id = ANY ($1)),
          scores AS (DELETE FROM customer_scores WHERE customer_id = ANY ($1)),
-         due AS (DELETE FROM value_index_due WHERE customer_id = ANY ($1))
+         due AS (DELETE FROM due WHERE customer_id = ANY ($1))
     INSERT INTO section_marks (customer_id) SELECT unnest($1::uuid[])
 """
 _KNOWN = """

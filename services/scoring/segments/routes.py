@@ -6,6 +6,7 @@ import asyncpg
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from services.scoring.due import BEFORE_ALL
 from services.scoring.segments import service, store
 from services.scoring.segments.cluster_routes import router as clusters
 from services.scoring.segments.fields import ANY_ATTRIBUTE, FIELDS
@@ -74,7 +75,7 @@ async def list_segments(
 ) -> Page[SegmentOut]:
     """All segments, in the order in which they were made."""
     connection = await raw(session)
-    after = decode_cursor(cursor, UUID)[0] if cursor else store.NOBODY
+    after = decode_cursor(cursor, UUID)[0] if cursor else BEFORE_ALL
     found = await store.list_segments(connection, after, limit + 1)
     page = found[:limit]
     members = await store.count_members(connection, [segment.id for segment in page])
@@ -111,7 +112,7 @@ async def list_segment_customers(
     segment_id: UUID, pool: Pool, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Page[MemberOut]:
     """The customers of a segment and since when they are in it, by id."""
-    after = decode_cursor(cursor, UUID)[0] if cursor else store.NOBODY
+    after = decode_cursor(cursor, UUID)[0] if cursor else BEFORE_ALL
     async with pool.acquire() as connection:
         await service.require(connection, segment_id)
         found = await store.read_members(connection, segment_id, after, limit + 1)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import asyncpg
 
+from services.scoring import due
 from services.scoring.segments import store
 from services.scoring.segments.cluster_service import place
 from services.scoring.segments.expressions import comparisons, write
@@ -52,9 +53,9 @@ async def segment_on(database: Database, settings: ScoringSettings) -> bool:
         if state.as_of != observed:
             await store.begin_walk(connection, observed)
             return True
-        ids = await store.take_due(connection, settings.chunk)
+        ids = await due.take(connection, "segments", settings.chunk)
         if not ids and state.after is not None:
-            ids = await store.next_customers(connection, state.after, settings.chunk)
+            ids = await due.next_customers(connection, state.after, settings.chunk)
             await store.advance(connection, ids[-1] if ids else None, state.version)
         if ids and (there := await store.hold(connection, ids)):
             await _segment(connection, there, observed)

@@ -7,11 +7,11 @@ from uuid import UUID
 
 import asyncpg
 
+from services.scoring.due import BEFORE_ALL
 from services.scoring.segments.compiler import compile_all
 from services.scoring.segments.expressions import Expression
 from services.scoring.segments.fields import SOURCES
 
-NOBODY = UUID(int=0)
 RULES_AT_ONCE = 10  # in one statement, so that its plan stays small
 
 _STATE = "SELECT version, as_of, after FROM segment_walk"
@@ -26,13 +26,7 @@ _DONE = """
     WITH gone AS (DELETE FROM segments WHERE deleted_at IS NOT NULL AND deleted_at <= $1)
     UPDATE segments SET computed_at = clock_timestamp() WHERE deleted_at IS NULL AND changed_at <= $1
 """
-_NEXT = "SELECT customer_id FROM customer_facts WHERE customer_id > $1 ORDER BY customer_id LIMIT $2"
 # In the order of arrival; whoever changes something meanwhile appends after these.
-_TAKE_DUE = """
-    DELETE FROM segment_due WHERE id = ANY (ARRAY(
-        SELECT id FROM segment_due ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED))
-    RETURNING customer_id
-"""
 # In one order, before rows that refer to them are written: a reaction locks its customers in the same order.
 _HOLD = """
     SELECT customer_id FROM customer_facts WHERE customer_id = ANY ($1) ORDER BY customer_id FOR KEY SHARE
@@ -138,7 +132,7 @@ async def begin_walk(connection: asyncpg.Connection, as_of: date | None = None) 
 
     Edits that this is for happen after it, at the moment that it returns.
     """
-    began_at: datetime = await connection.fetchval(_BEGIN, NOBODY, as_of)
+    began_at: datetime = await connection.fetchval(_BEGIN, BEFORE_ALL, as_of)
     return began_at
 
 
@@ -147,16 +141,6 @@ async def advance(connection: asyncpg.Connection, after: UUID | None, version: i
     began_at = await connection.fetchval(_ADVANCE, after, version)
     if after is None and began_at is not None:
         await connection.execute(_DONE, began_at)
-
-
-async def next_customers(connection: asyncpg.Connection, after: UUID, limit: int) -> list[UUID]:
-    """The next of a walk over all, in the order of their ids."""
-    return [row["customer_id"] for row in await connection.fetch(_NEXT, after, limit)]
-
-
-async def take_due(connection: asyncpg.Connection, limit: int) -> list[UUID]:
-    """Customers to look at again, taken off the list, each once."""
-    return sorted({row["customer_id"] for row in await connection.fetch(_TAKE_DUE, limit)})
 
 
 async def hold(connection: asyncpg.Connection, customer_ids: Sequence[UUID]) -> list[UUID]:

@@ -8,6 +8,7 @@ from uuid import UUID
 import asyncpg
 import numpy as np
 
+from services.scoring import due
 from services.scoring.settings import ScoringSettings
 from services.scoring.value_index import store
 from services.scoring.value_index.ahp import Floats
@@ -43,9 +44,9 @@ async def index_on(database: Database, settings: ScoringSettings) -> bool:
         if state.due:
             await store.begin_pass(connection, await _scales(connection, settings, setup), state.version)
             return True
-        ids = await store.take_due(connection, settings.chunk)
+        ids = await due.take(connection, "value_index", settings.chunk)
         if not ids and state.after is not None:
-            ids = await store.next_customers(connection, state.after, settings.chunk)
+            ids = await due.next_customers(connection, state.after, settings.chunk)
             await store.advance(connection, ids[-1] if ids else None, state.version)
         if ids:
             await _index(connection, ids, settings, setup, state.scales)

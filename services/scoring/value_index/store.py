@@ -8,10 +8,10 @@ import asyncpg
 import numpy as np
 import orjson
 
+from services.scoring.due import BEFORE_ALL
 from services.scoring.value_index.ahp import Floats
 from services.scoring.value_index.rules import CENTILES, MEASURES, CostToServe, Indexed
 
-NOBODY = UUID(int=0)
 MONEY = frozenset({"clv", "depth", "profit_contribution"})
 ANY = ""  # the scale of measures that are not money
 
@@ -42,7 +42,6 @@ _MEASURES = """
     WHERE f.customer_id = ANY ($1) ORDER BY f.customer_id
 """
 # The next of a pass over all, and a sample for the scales: ids are random enough in their last bytes.
-_NEXT = "SELECT customer_id FROM customer_facts WHERE customer_id > $1 ORDER BY customer_id LIMIT $2"
 _SAMPLE = """
     SELECT customer_id FROM customer_facts
     WHERE days > 0 OR tickets > 0 ORDER BY md5(customer_id::text) LIMIT $1
@@ -63,12 +62,6 @@ _WRITE = """
         RETURNING customer_id
     )
     INSERT INTO section_marks (customer_id) SELECT customer_id FROM written
-"""
-# In the order of arrival; whoever reacts meanwhile appends after these.
-_TAKE_DUE = """
-    DELETE FROM value_index_due WHERE id = ANY (ARRAY(
-        SELECT id FROM value_index_due ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED))
-    RETURNING customer_id
 """
 _STATE = """
     SELECT version, setup::text AS setup, scales::text AS scales, after,
@@ -122,24 +115,6 @@ async def change_setup(connection: asyncpg.Connection, version: int, setup: str)
     return changed
 
 
-async def note_due(connection: asyncpg.Connection, customer_ids: Sequence[UUID]) -> None:
-    """Say that these customers' index wants computing again."""
-    if customer_ids:
-        await connection.execute(
-            "INSERT INTO value_index_due (customer_id) SELECT unnest($1::uuid[])", customer_ids
-        )
-
-
-async def take_due(connection: asyncpg.Connection, limit: int) -> list[UUID]:
-    """Customers whose index wants computing again, taken off the list, each once."""
-    return sorted({row["customer_id"] for row in await connection.fetch(_TAKE_DUE, limit)})
-
-
-async def next_customers(connection: asyncpg.Connection, after: UUID, limit: int) -> list[UUID]:
-    """The next of a pass over all, in the order of their ids."""
-    return [row["customer_id"] for row in await connection.fetch(_NEXT, after, limit)]
-
-
 async def sample(connection: asyncpg.Connection, limit: int) -> list[UUID]:
     """Customers that stand for all in the scales: the same ones each time."""
     return [row["customer_id"] for row in await connection.fetch(_SAMPLE, limit)]
@@ -167,7 +142,7 @@ async def measure(
 
 async def begin_pass(connection: asyncpg.Connection, scales: Scales, version: int) -> None:
     """A pass over all begins with these scales, unless the setup has changed meanwhile."""
-    await connection.execute(_BEGIN, orjson.dumps(scales).decode(), NOBODY, version)
+    await connection.execute(_BEGIN, orjson.dumps(scales).decode(), BEFORE_ALL, version)
 
 
 async def advance(connection: asyncpg.Connection, after: UUID | None, version: int) -> None:

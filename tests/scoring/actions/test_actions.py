@@ -5,6 +5,7 @@ from uuid import UUID, uuid4
 
 import orjson
 
+from services.scoring import due
 from services.scoring.actions import store
 from services.scoring.actions.service import choose_on
 from services.scoring.app import create_app
@@ -43,7 +44,7 @@ def consent(customer: UUID, channel: str, status: Any, on: float) -> Event[Any]:
 
 async def note(database: Database, customer: UUID) -> None:
     async with database.pool.acquire() as connection:
-        await store.note_due(connection, [customer])
+        await due.note(connection, ["actions"], [customer])
 
 
 async def test_the_best_action_is_recommended_once_until_it_is_another(

@@ -29,8 +29,8 @@ from services.scoring.actions.rules import (
 )
 from services.scoring.actions.service import policy_of, read_situations
 from services.scoring.actions.store import read_setup
+from services.scoring.due import BEFORE_ALL
 from services.scoring.settings import ScoringSettings
-from services.scoring.value_index.store import NOBODY
 from shared.database import Database, is_away
 from shared.problems import Problem
 from shared.telemetry import logger, safe_error
@@ -89,7 +89,7 @@ async def _planned(database: Database, settings: ScoringSettings, run: store.Run
 
 async def _gather(database: Database, settings: ScoringSettings, run: store.Run) -> Gathered:
     """Read what each planned action would bring each customer, a chunk at a time."""
-    gathered, after, request = Gathered(), NOBODY, run.request
+    gathered, after, request = Gathered(), BEFORE_ALL, run.request
     async with database.pool.acquire() as connection:
         catalogue = with_costs(
             (await read_setup(connection)).catalogue,

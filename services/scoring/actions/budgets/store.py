@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 
 from services.scoring.actions.budgets.schemas import AllocateIn, AssignmentOut, Outcome, PlanOut
-from services.scoring.value_index.store import NOBODY
+from services.scoring.due import BEFORE_ALL
 
 CSV_ROWS = 1_000  # read at a time
 
@@ -164,14 +164,14 @@ async def read_assignments(
     pool: asyncpg.Pool, plan_id: UUID, after: UUID | None, limit: int
 ) -> list[AssignmentOut]:
     """The assignments of a plan in the order of the customers' ids."""
-    rows = await pool.fetch(_ASSIGNMENTS, plan_id, after or NOBODY, limit)
+    rows = await pool.fetch(_ASSIGNMENTS, plan_id, after or BEFORE_ALL, limit)
     return [AssignmentOut(**row) for row in rows]
 
 
 async def as_csv(pool: asyncpg.Pool, plan_id: UUID) -> AsyncIterator[bytes]:
     """All assignments of a plan as CSV, read a piece at a time."""
     yield _csv([("customer_id", "arm", "action", "gain", "cost")])
-    after: UUID = NOBODY
+    after: UUID = BEFORE_ALL
     while rows := await pool.fetch(_ASSIGNMENTS, plan_id, after, CSV_ROWS):
         yield _csv([tuple(row) for row in rows])
         after = rows[-1]["customer_id"]

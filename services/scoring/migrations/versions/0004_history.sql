@@ -332,3 +332,14 @@ CREATE TABLE typical (
 
 INSERT INTO walks (kind, reason)
 SELECT 'rebuild', 'facts of channels, hours and gaps' WHERE EXISTS (SELECT FROM customer_facts);
+
+-- Customers of whom something wants computing anew; see services/scoring/due.py. Append-only, so that a
+-- purchase waits for nobody.
+CREATE TABLE due (
+    work         text NOT NULL CHECK (work IN ('value_index', 'churn', 'segments', 'actions')),
+    id           bigint GENERATED ALWAYS AS IDENTITY,
+    customer_id  uuid NOT NULL,
+    PRIMARY KEY (work, id)
+) WITH (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 2000);
+INSERT INTO due (work, customer_id) SELECT 'value_index', customer_id FROM value_index_due;
+DROP TABLE value_index_due;

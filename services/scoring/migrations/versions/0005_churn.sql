@@ -43,10 +43,3 @@ CREATE TABLE churn_pass (
     pass_at   timestamptz NOT NULL DEFAULT 'epoch'
 );
 INSERT INTO churn_pass DEFAULT VALUES;
-
--- Customers whose risk wants computing again. Append-only, so that a purchase waits for nobody.
-CREATE TABLE churn_due (
-    id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    customer_id  uuid NOT NULL
-);
-ALTER TABLE churn_due SET (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 2000);

@@ -58,18 +58,11 @@ CREATE TABLE segment_walk (
 );
 INSERT INTO segment_walk DEFAULT VALUES;
 
--- Customers of whom something changed that a rule or a cluster may depend on. Append-only, so that a
--- purchase waits for nobody. Written by triggers, because whatever changes these tables, by an event, a
--- merge or a walk, may change who is in a segment.
-CREATE TABLE segment_due (
-    id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    customer_id  uuid NOT NULL
-);
-ALTER TABLE segment_due SET (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 2000);
-
+-- Triggers note whose segments are due, because whatever changes these tables, by an event, a merge or a
+-- walk, may change who is in a segment.
 CREATE FUNCTION note_segment_due() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO segment_due (customer_id) SELECT DISTINCT customer_id FROM changed;
+    INSERT INTO due (work, customer_id) SELECT DISTINCT 'segments', customer_id FROM changed;
     RETURN NULL;
 END $$;
 

@@ -19,13 +19,6 @@ CREATE TABLE next_actions (
     actions      jsonb NOT NULL
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
 
--- Customers whose next action wants choosing again. Append-only, so that a purchase waits for nobody.
-CREATE TABLE action_due (
-    id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    customer_id  uuid NOT NULL
-);
-ALTER TABLE action_due SET (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 2000);
-
 -- What was recommended for a customer or done without that, and what became of it. A recommendation stands
 -- until it is answered, expires, or another one replaces it: one at a time.
 CREATE TABLE action_contacts (
