@@ -1,5 +1,7 @@
 """Numbers from the database as columns, without a Python object for each: millions of rows cost no loop."""
 
+import asyncio
+
 import asyncpg
 import numpy as np
 
@@ -22,6 +24,10 @@ async def fetch_columns(
         parts.append(bytes(part))
 
     await connection.copy_from_query(query, *args, output=keep, format="binary")
+    return await asyncio.to_thread(_columns, parts, count)
+
+
+def _columns(parts: list[bytes], count: int) -> list[Floats]:
     body = b"".join(parts)[_HEADER_BYTES:-_TRAILER_BYTES]
     fields = [field for n in range(count) for field in ((f"length{n}", ">i4"), (f"value{n}", ">f8"))]
     rows = np.frombuffer(body, dtype=np.dtype([("fields", ">i2"), *fields]))

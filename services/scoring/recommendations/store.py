@@ -16,7 +16,7 @@ from services.scoring.facts.histories import Floats
 from services.scoring.recommendations.neighbours import Terms
 from services.scoring.recommendations.worker import Learnt
 
-PIECE = 1 << 20  # bytes of rows handed over at a time
+PIECE = 1 << 18  # bytes of rows handed over at a time
 FORGET = 50_000  # rows per DELETE
 MOST_BASKET = 50  # items of a customer, the newest, that recommendations stand on
 
