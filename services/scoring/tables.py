@@ -357,6 +357,7 @@ class Referral(Base, table=True):
 
     id: UUID = Field(primary_key=True)
     customer_id: UUID
+    told_of: UUID | None
     occurred_at: datetime | None = Field(sa_column=_moment(nullable=True))
 
 

@@ -43,13 +43,6 @@ CREATE TABLE measured_uplifts (
 );
 
 -- Effects are told from before and after, so when a friend came and when a ticket was opened must be known.
--- A ticket was opened when it was first heard of.
 ALTER TABLE referrals ADD COLUMN occurred_at timestamptz;
 ALTER TABLE tickets ADD COLUMN opened_at timestamptz;
 UPDATE tickets SET opened_at = told_at;
-CREATE FUNCTION ticket_opened() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    NEW.opened_at := coalesce(NEW.opened_at, NEW.told_at);
-    RETURN NEW;
-END $$;
-CREATE TRIGGER ticket_opened BEFORE INSERT ON tickets FOR EACH ROW EXECUTE FUNCTION ticket_opened();
