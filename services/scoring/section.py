@@ -1,4 +1,4 @@
-"""What scoring shows of a customer in the 360 view, and at GET /v1/scores/{customer_id}."""
+"""What scoring shows of a customer in the 360 view, and, beside what is typical, at GET /v1/scores/{id}."""
 
 from uuid import UUID
 
@@ -37,13 +37,6 @@ _BUILD = """
         'churn', CASE WHEN c.customer_id IS NOT NULL THEN jsonb_build_object(
             'risk', c.risk, 'threshold', c.threshold, 'above', c.above, 'model', c.model, 'kind', c.kind,
             'horizon_days', c.horizon_days, 'reasons', c.reasons, 'as_of', c.as_of) END,
-        'typical', CASE WHEN s.p_alive IS NULL OR s.clv IS NULL THEN (
-            SELECT jsonb_build_object(
-                'of', CASE t.segment WHEN '' THEN 'all buyers' ELSE t.segment END, 'customers', t.customers,
-                'p_alive', t.p_alive, 'expected_purchases', t.expected_purchases, 'clv', t.clv,
-                'currency', t.currency, 'horizon_days', t.horizon_days, 'modelled', t.modelled,
-                'as_of', t.as_of)
-            FROM typical t WHERE t.segment IN ('', s.segment) ORDER BY t.segment DESC LIMIT 1) END,
         'models', jsonb_build_object(
             'purchases', s.purchase_kind || '/' || s.purchase_model,
             'spend', 'gamma_gamma/' || s.spend_model,

@@ -303,6 +303,7 @@ async def test_the_explanation_is_in_words_and_numbers(
     new = await scores(client, newcomer)
     assert new is not None
     assert (new["clv"], new["p_alive"]) == (None, None)
+    assert (new["typical"]["of"], new["typical"]["customers"]) == ("all buyers", len(customers))
 
 
 async def test_a_rebuild_runs_in_the_background_and_finds_nothing_to_mend(
@@ -328,7 +329,9 @@ async def test_the_section_is_published_for_the_view(client: httpx.AsyncClient, 
     data = await eventually(lambda: next((d for d in heard if d["customer_id"] == str(customer)), None))
     body = await scores(client, customer)
     assert body is not None
-    assert data["body"] == {name: value for name, value in body.items() if name != "customer_id"}
+    assert data["body"] == {
+        name: value for name, value in body.items() if name not in ("customer_id", "typical")
+    }
 
 
 def test_the_service_predicts_without_scipy_or_pandas() -> None:

@@ -50,9 +50,11 @@ async def read_scores(customer_id: UUID, pool: Pool) -> Response:
     """A customer's scores as they stand; null where not known, and why."""
     async with pool.acquire() as connection:
         body = (await build(connection, [customer_id])).get(customer_id)
+        typical = await store.read_typical(connection, customer_id)
     if body is None:
         raise NotFound("Nothing is known of this customer here.")
-    return Response(f'{{"customer_id":"{customer_id}",{body[1:]}'.encode(), media_type="application/json")
+    beside = f'"customer_id":"{customer_id}","typical":{typical or "null"}'
+    return Response(f"{{{beside},{body[1:]}".encode(), media_type="application/json")
 
 
 @router.get("/scores/{customer_id}/explain", dependencies=[scope("scores:read")])

@@ -119,6 +119,16 @@ _READ_CUTS = """
         SELECT * FROM rfm_cuts ORDER BY as_of = $1 DESC, as_of DESC LIMIT 1
     ) c ON true
 """
+_READ_TYPICAL = """
+    SELECT jsonb_build_object(
+        'of', CASE t.segment WHEN '' THEN 'all buyers' ELSE t.segment END, 'customers', t.customers,
+        'p_alive', t.p_alive, 'expected_purchases', t.expected_purchases, 'clv', t.clv,
+        'currency', t.currency, 'horizon_days', t.horizon_days, 'modelled', t.modelled,
+        'as_of', t.as_of)::text
+    FROM customer_scores s JOIN typical t ON t.segment IN ('', s.segment)
+    WHERE s.customer_id = $1 AND (s.p_alive IS NULL OR s.clv IS NULL)
+    ORDER BY t.segment DESC LIMIT 1
+"""
 # Means over the buyers of each segment, and over all. Where no model serves, what was bought after the first
 # day, over the days since, stands for it.
 _TYPIFY = """
@@ -243,6 +253,15 @@ async def typify(connection: asyncpg.Connection, observed: date, horizon_days: i
     """Compute anew what customers of each segment come to, for those of whom no model says anything."""
     await connection.execute("DELETE FROM typical")
     await connection.execute(_TYPIFY, observed, horizon_days, margin)
+
+
+async def read_typical(connection: asyncpg.Connection, customer_id: UUID) -> str | None:
+    """What customers like this one come to, as JSON text, where no model says all of them; else None.
+
+    It is no part of the view: each walk changes it, for everybody at once.
+    """
+    typical: str | None = await connection.fetchval(_READ_TYPICAL, customer_id)
+    return typical
 
 
 async def changes_waiting(connection: asyncpg.Connection) -> tuple[int, float, float] | None:
