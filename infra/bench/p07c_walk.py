@@ -26,7 +26,7 @@ _FACTS = """
 # Also what happened to others: a walk meets the customers whom it names, and cuts anew for them.
 _CLEAR = """
     TRUNCATE customer_facts, customer_scores, models, walks, fact_changes, rfm_cuts, outbox, section_marks,
-             purchases, refunds, tickets, survey_answers CASCADE
+             purchases, refunds, tickets, survey_answers, due CASCADE
 """
 
 

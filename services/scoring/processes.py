@@ -8,7 +8,9 @@ that name fields where there are any.
 import asyncio
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,22 @@ ROOT = Path(__file__).resolve().parents[2]
 
 class TookTooLong(Unavailable):
     slug, title = "computing-took-too-long", "The computing did not finish in time"
+
+
+@contextmanager
+def one_thread(*libraries: str) -> Iterator[None]:
+    """Let these libraries compute on one thread.
+
+    Threads of small work that share their cores with others mostly wait for each other, and they add up in
+    any order, which shows in the last digits. The libraries are loaded first: a limit that is set before
+    theirs are there limits nothing.
+    """
+    from threadpoolctl import threadpool_limits
+
+    for library in libraries:
+        import_module(library)
+    with threadpool_limits(1):
+        yield
 
 
 async def compute(

@@ -15,6 +15,7 @@ from services.scoring.churn.preparation import Data, Ints, Options, least_of_lev
 from services.scoring.churn.rules import Judged
 from services.scoring.churn.table import Table
 from services.scoring.facts.histories import Floats
+from services.scoring.processes import one_thread
 
 Name = Literal["logistic", "boosting"]
 NAMES: tuple[Name, Name] = ("logistic", "boosting")
@@ -41,17 +42,12 @@ class Outcome:
 
 def learn(table: Table, options: Options) -> Outcome:
     """Fit both models, judge them by cross-validation, and keep the one that the rule chooses.
-
-    On one thread: the tables are small, and threads that share their cores with others wait for each other.
-
     Raises:
         NoSuchColumn, LabelNotBinary: the options do not fit the table.
         TooFewRows, OneClass, NoUsableColumn, TimeDoesNotSplit: the table does not determine a model.
     """
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
     data = prepare(table, options)
-    with threadpool_limits(1):
+    with one_thread("sklearn.ensemble"):
         predicted: dict[Name, Floats] = {name: _predict_unseen(name, data) for name in NAMES}
         judged = {name: _judged(data, risk) for name, risk in predicted.items()}
         chosen, why = rules.choose(judged["logistic"], judged["boosting"])

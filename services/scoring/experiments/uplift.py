@@ -20,6 +20,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from services.scoring.processes import one_thread
+
 Floats = NDArray[np.float64]
 Method = Literal["two_model", "class_transformation"]
 Learner = Literal["logistic", "gradient_boosting"]
@@ -63,11 +65,8 @@ def rank(x: Floats, treated: NDArray[np.bool_], y: NDArray[np.bool_]) -> list[Ra
         treated: shape (n,).
         y: who converted, shape (n,).
     """
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
-    learners = _learners()  # loads what the limit is of
-    with threadpool_limits(1):  # these trees are small: many threads would mostly wait for one another
-        return _rank(learners, x, treated, y)
+    with one_thread("sklearn.ensemble"):
+        return _rank(_learners(), x, treated, y)
 
 
 def gains(score: Floats, treated: NDArray[np.bool_], y: NDArray[np.bool_]) -> tuple[Floats, Floats]:

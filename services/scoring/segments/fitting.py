@@ -21,7 +21,7 @@ import numpy as np
 import orjson
 
 from services.scoring.models.estimation import NoVariance, TooFewCustomers
-from services.scoring.processes import compute
+from services.scoring.processes import compute, one_thread
 from services.scoring.segments.clustering import (
     BETTER,
     Buyers,
@@ -134,9 +134,6 @@ def check(task: Task) -> None:
 
 def fit(task: Task) -> Fitted:
     """Fit here and now."""
-    import sklearn.cluster  # noqa: F401 - loads the threads that are limited below
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
     count = len(task.buyers.currency)
     if count < task.minimum_customers:
         raise TooFewCustomers(
@@ -149,7 +146,7 @@ def fit(task: Task) -> Fitted:
     rows, counts = np.unique(standard, axis=0, return_counts=True)
     if len(rows) <= task.fewest:
         raise NoVariance(f"Only {len(rows)} customers differ; more than {task.fewest} have to.")
-    with threadpool_limits(1):  # threads add up in any order, which shows in the last digits
+    with one_thread("sklearn.cluster"):
         choices = _choices(rows, counts, task)
         chosen, why = _choose(choices)
         centroids = _k_means(rows, counts, chosen.k, STARTS)

@@ -6,7 +6,6 @@ from datetime import date
 import numpy as np
 import pytest
 from scipy import stats
-from threadpoolctl import threadpool_limits
 
 from services.scoring.demand.rules import Buyers, Estimated, Spends, forecast, interval, week_moments
 from services.scoring.facts.histories import Floats, fold, read_log
@@ -15,13 +14,14 @@ from services.scoring.models.bg_nbd import BgNbd
 from services.scoring.models.mbg_nbd import MbgNbd
 from services.scoring.models.pareto_nbd import ParetoNbd
 from services.scoring.models.purchasing import Purchasing
+from services.scoring.processes import one_thread
 from tests.scoring.cdnow import CALIBRATION_END, needs_sample, sample
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
+def on_one_thread() -> Iterator[None]:
     """As in the process that forecasts: the matrices are small, and threads would wait for one another."""
-    with threadpool_limits(1):
+    with one_thread("scipy.linalg"):
         yield
 
 
