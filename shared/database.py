@@ -32,6 +32,7 @@ AWAY = (
     asyncpg.OperatorInterventionError,
     asyncpg.TooManyConnectionsError,
     asyncpg.TransactionRollbackError,
+    asyncpg.InternalClientError,  # the server died under a connection's last statement; it refuses the next
 )
 
 
