@@ -297,15 +297,17 @@ async def test_the_liability_is_the_sum_of_balances_and_of_the_months(client: ht
         assert is_problem(await client.get(f"/v1/loyalty/liability?to={beyond}"), 422, "invalid")
 
 
-async def test_an_audit_that_takes_too_long_says_what_to_do(
+async def test_an_audit_and_a_liability_that_take_too_long_say_what_to_do(
     settings: LoyaltySettings, pool: asyncpg.Pool
 ) -> None:
     hurried = settings.model_copy(update={"statement_timeout_ms": 100})
     async with running(create_app(hurried)) as client, pool.acquire() as other, other.transaction():
         await other.execute("LOCK TABLE lots IN ACCESS EXCLUSIVE MODE")
-        refused = await client.get("/v1/loyalty/audit")
-    assert is_problem(refused, 409, "audit-took-too-long")
-    assert "c360 doctor ledger" in refused.json()["detail"]
+        audit = await client.get("/v1/loyalty/audit")
+        liability = await client.get("/v1/loyalty/liability")
+    assert is_problem(audit, 409, "audit-took-too-long")
+    assert "c360 doctor ledger" in audit.json()["detail"]
+    assert is_problem(liability, 409, "liability-took-too-long")
 
 
 async def test_a_checkout_holds_points_and_captures_some_of_them(client: httpx.AsyncClient) -> None:

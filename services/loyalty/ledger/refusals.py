@@ -74,3 +74,7 @@ _REFUSALS: dict[str, tuple[type[Problem], str]] = {
 
 class AuditTookTooLong(Conflict):
     slug, title = "audit-took-too-long", "The ledger is too large to be audited within a request"
+
+
+class LiabilityTookTooLong(Conflict):
+    slug, title = "liability-took-too-long", "Too much moved in this period to be summed within a request"

@@ -13,7 +13,7 @@ from services.loyalty import section
 from services.loyalty.ledger import statement, store
 from services.loyalty.ledger.answers import page
 from services.loyalty.ledger.audit import CHAIN, CHECKS, audit
-from services.loyalty.ledger.refusals import AuditTookTooLong, UnknownMember
+from services.loyalty.ledger.refusals import AuditTookTooLong, LiabilityTookTooLong, UnknownMember
 from services.loyalty.ledger.schemas import (
     AuditOut,
     DifferenceOut,
@@ -61,7 +61,10 @@ async def read_liability(
     since = since or to - timedelta(days=PERIOD_DAYS)
     if since > to:
         raise Invalid(errors=[FieldError("query:from", "must lie before `to`")])
-    found = await statement.liability(pool, since, to)
+    try:
+        found = await statement.liability(pool, since, to)
+    except asyncpg.QueryCanceledError as error:
+        raise LiabilityTookTooLong("Ask for a shorter period.") from error
     return LiabilityOut(
         points=found["points"],
         cost=Money(amount=found["cost"], currency=settings.currency),

@@ -61,10 +61,12 @@ _LIABILITY = """
                sum(remaining) AS points, sum(remaining * cost_per_point) AS cost
           FROM lots WHERE open GROUP BY 1
     ), past AS (
-        SELECT coalesce(sum(l.points) FILTER (WHERE l.origin IS NULL), 0) AS brought,
-               coalesce(sum((SELECT sum(u.points) FROM uses AS u JOIN transfers AS t ON t.id = u.transfer_id
-                              WHERE u.lot_id = l.id AND t.kind = 'expiry')), 0) AS lapsed
-          FROM lots AS l WHERE l.expires_at BETWEEN now() - interval '2 years' AND now()
+        SELECT coalesce(sum(points) FILTER (WHERE origin IS NULL), 0) AS brought,
+               (SELECT coalesce(sum(u.points), 0) FROM lots AS l JOIN uses AS u ON u.lot_id = l.id
+                  JOIN transfers AS t ON t.id = u.transfer_id
+                 WHERE l.expires_at BETWEEN now() - interval '2 years' AND now()
+                   AND t.kind = 'expiry') AS lapsed
+          FROM lots WHERE expires_at BETWEEN now() - interval '2 years' AND now()
     ), moved AS (
         SELECT CASE WHEN t.reverses IS NOT NULL THEN 'reversed' ELSE t.kind::text END AS kind,
                t.id >= uuid7_floor($2) AS later, sum(e.points) AS points
