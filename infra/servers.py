@@ -37,7 +37,6 @@ ERLANG_FLAGS = "+sbwt none +sbwtdcpu none +sbwtdio none"  # no busy waiting: the
 
 POSTGRES_SETTINGS = """\
 max_connections = 300
-shared_buffers = '256MB'
 max_wal_size = '2GB'
 checkpoint_timeout = '15min'
 wal_compression = on
@@ -47,6 +46,8 @@ log_timezone = 'UTC'
 """
 # A test's database need not survive a power cut.
 UNSAFE_SETTINGS = "fsync = off\nsynchronous_commit = off\nfull_page_writes = off\n"
+BUFFERS_MB = (128, 1024)  # at least and at most; between them a sixteenth of the machine's memory
+TEST_BUFFERS_MB = 256
 
 
 class Postgres:
@@ -155,6 +156,7 @@ class Postgres:
     def _configure(self) -> None:
         own = self.directory / "c360.conf"
         settings = POSTGRES_SETTINGS + ("" if self.durable else UNSAFE_SETTINGS)
+        settings += f"shared_buffers = '{_buffers_mb() if self.durable else TEST_BUFFERS_MB}MB'\n"
         if not own.exists() or own.read_text(encoding="utf-8") != settings:
             own.write_text(settings, encoding="utf-8")
             own.chmod(0o644)
@@ -286,6 +288,13 @@ class Rabbit:
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": ERLANG_FLAGS,
             "RUNNING_UNDER_SYSTEMD": "1",  # the script then becomes the node: one process, one pid
         }
+
+
+def _buffers_mb() -> int:
+    """Shared buffers of PostgreSQL. It takes memory for them as they fill."""
+    least, most = BUFFERS_MB
+    sixteenth_mb: int = psutil.virtual_memory().total // (16 * 1024**2)
+    return min(max(sixteenth_mb, least), most)
 
 
 def find_rabbit() -> Path | None:
