@@ -11,8 +11,8 @@ ARGS   ?=
 COMPILE = uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --quiet \
           --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
 
-# pytest-xdist workers: one per core.
-WORKERS ?= auto
+# pytest-xdist workers: one more than cores, as some tests mostly wait for what they kill and start.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 
 .DEFAULT_GOAL := help
 .PHONY: help setup up test check format lock bench chaos fuzz demo

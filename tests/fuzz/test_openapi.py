@@ -15,7 +15,7 @@ from tests.support.system import KEY, System
 pytestmark = [pytest.mark.processes, pytest.mark.broker]
 
 LONG = bool(os.environ.get("C360_LONG"))
-SECONDS = 1800 if LONG else 45
+SECONDS = 1800 if LONG else 30
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_no_request_that_the_document_allows_or_forbids_gives_a_500(system: Syst
             "--max-time",
             str(SECONDS),
             "--workers",
-            "2",
+            "1",  # several race in ast.parse up to Python 3.11.7 (python/cpython#106905)
             "--continue-on-failure",
             "--suppress-health-check",
             "all",
