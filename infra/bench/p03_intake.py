@@ -8,7 +8,7 @@ import itertools
 
 import asyncpg
 
-from infra.bench import inserts
+from infra.bench import inserts, processor
 from infra.bench.benchmark import Benchmark, Effort, take_turns
 from infra.bench.beside import run_beside
 from infra.bench.figures import Figure, Reach, Wrong
@@ -31,14 +31,16 @@ async def run(stage: Stage, effort: Effort) -> list[Figure]:
     await rows.execute(inserts.TABLE)
     partner = await Partner.admitted(gateway, stage.key)
     numbers = itertools.count()
+    spent: list[tuple[processor.Used, int]] = []
 
     async def accept(seconds: float = effort.seconds) -> Answers:
         load = Load(stage.folder / "p3.webhooks", 202, '"status":"accepted"', repeat=False)
         made = int(ENOUGH_PER_S * (seconds + 0.5))
         write_requests(load.requests, (partner.request(number) for number in itertools.islice(numbers, made)))
-        before = await _stored(stage, pool)
+        before, used = await _stored(stage, pool), await processor.used(stage)
         answers = await fire(load, gateway.port, connections=CLIENTS, seconds=seconds)
         await stage.settled("gateway")  # the relay's backlog is not left to the other side's turn
+        spent.append((processor.between(used, await processor.used(stage)), answers.count))
         receipts, published = (
             after - earlier for after, earlier in zip(await _stored(stage, pool), before, strict=True)
         )
@@ -53,10 +55,12 @@ async def run(stage: Stage, effort: Effort) -> list[Figure]:
         return await run_beside("infra.bench.inserts", arguments, within_s=START_S + effort.seconds)
 
     await accept(WARM_UP_S)
+    spent.clear()
     accepted, inserted = await take_turns(effort.repeats, accept, insert)
     return [
         Figure("webhooks/s", [a.per_s for a in accepted], [i["per_s"] for i in inserted], Reach("≥", 0.4)),
         Figure("p99 ms", [a.p99_ms for a in accepted], [i["p99_ms"] for i in inserted]),
+        *processor.figures(spent, "webhook"),
     ]
 
 

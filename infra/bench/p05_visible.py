@@ -10,6 +10,7 @@ from typing import Any
 
 import asyncpg
 
+from infra.bench import processor
 from infra.bench.benchmark import Benchmark, Effort, take_turns
 from infra.bench.beside import run_beside
 from infra.bench.figures import Figure, Reach, Wrong, percentile
@@ -34,11 +35,13 @@ async def run(stage: Stage, effort: Effort) -> list[Figure]:
     partner = await Partner.admitted(gateway, stage.key)
     view = await stage.pool("c360_gateway")
     raw_queue = stage.queue(RAW)
+    spent: list[tuple[processor.Used, int]] = []
 
     async def webhooks() -> list[float]:
-        before = await _tickets(view, people)
+        before, used = await _tickets(view, people), await processor.used(stage)
         times_ms = await _send(stage, gateway, partner, people)
         await at_rest(stage)
+        spent.append((processor.between(used, await processor.used(stage)), len(people)))
         shown = await _tickets(view, people) - before
         if not len(times_ms) == shown == len(people):
             raise Wrong(
@@ -62,6 +65,7 @@ async def run(stage: Stage, effort: Effort) -> list[Figure]:
         queue = await quorum_queue(channel, raw_queue)
         try:
             await webhooks()  # not counted
+            spent.clear()
             seen, hops = await take_turns(effort.repeats, webhooks, raw)
         finally:
             await queue.delete(if_unused=False, if_empty=False)
@@ -70,6 +74,7 @@ async def run(stage: Stage, effort: Effort) -> list[Figure]:
         Figure("p50 ms", p50, reach=Reach("≤", 40)),
         Figure("p99 ms", p99, reach=Reach("≤", 200)),
         Figure("p50 ms, to one raw hop", p50, [percentile(times, 50) for times in hops], Reach("≤", 10)),
+        *processor.figures(spent, "webhook"),
     ]
 
 

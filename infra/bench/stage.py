@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -72,6 +72,11 @@ class Stage:
             pool.terminate()
         if self._declared:
             await self._clear(delete=True)
+
+    @property
+    def running(self) -> Mapping[str, Server]:
+        """The parts that run now."""
+        return self._running
 
     @property
     def token(self) -> str:
