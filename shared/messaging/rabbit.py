@@ -17,11 +17,12 @@ import aio_pika
 import aiormq
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aio_pika.exceptions import AMQPError, DeliveryError
-from aiormq.abc import DeliveredMessage
+from aiormq.abc import ChannelFrame, DeliveredMessage
 
 from shared.contracts.subscriptions import SUBSCRIPTIONS
 from shared.messaging import failpoints
 from shared.messaging.bus import BusAway, Deliver, Listener, Outgoing
+from shared.messaging.frames import message
 from shared.telemetry import logger, safe_error
 
 CONNECT_TIMEOUT_S = 10.0
@@ -92,52 +93,59 @@ class RabbitBus:
         channel = self._publisher
         if channel is None or not self._ready.is_set():
             raise BusAway("RabbitMQ is not connected")
-        tasks = [asyncio.create_task(self._publish_one(channel, event)) for event in batch]
         try:
-            await self._confirmed(tasks)
+            confirmations = await self._send(channel, batch)
+        except BROKEN as error:
+            raise BusAway("RabbitMQ went away") from error
+        try:
+            await self._confirmed(confirmations)
         finally:
-            for task in tasks:
-                task.cancel()
-        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-        safe = {event.id for event, outcome in zip(batch, outcomes, strict=True) if outcome is None}
-        for outcome in outcomes:
-            if outcome is None or isinstance(outcome, DeliveryError):
-                continue  # unroutable, or refused by a full queue: it waits
-            if isinstance(outcome, (*BROKEN, asyncio.CancelledError)) or channel.is_closed:
-                if not safe:
-                    raise BusAway("RabbitMQ did not confirm") from outcome
-            else:
-                raise outcome
+            for event, confirmation in zip(batch, confirmations, strict=True):
+                confirmation.cancel()
+                channel.message_id_delivery_tag.pop(str(event.id), None)
+        safe = set()
+        failure: BaseException | None = None
+        for event, confirmation in zip(batch, confirmations, strict=True):
+            outcome = asyncio.CancelledError() if confirmation.cancelled() else confirmation.exception()
+            if outcome is None:
+                safe.add(event.id)
+            elif not isinstance(outcome, DeliveryError):  # unroutable, or refused by a full queue: it waits
+                failure = outcome
+        if failure is not None and not safe:
+            raise BusAway("RabbitMQ did not confirm") from failure
         return safe
 
-    async def _confirmed(self, tasks: Sequence[asyncio.Task[None]]) -> None:
+    async def _send(self, channel: aiormq.Channel, batch: Sequence[Outgoing]) -> list[asyncio.Future[object]]:
+        """Hand a batch to the connection as one piece of bytes; returns what each confirmation settles.
+
+        aiormq's own `basic_publish` is a task, a lock and a dozen objects for each message.
+        """
+        messages = b"".join(
+            message(event, self._events, channel.number, channel.max_content_size) for event in batch
+        )
+        async with channel.lock:
+            await channel.write_queue.put(ChannelFrame(messages, should_close=False))
+            # Nothing is awaited from here on: no confirmation comes before it is expected.
+            confirmations = []
+            for event in batch:
+                channel.delivery_tag += 1
+                confirmations.append(channel.create_future())
+                channel.confirmations[channel.delivery_tag] = confirmations[-1]
+                channel.message_id_delivery_tag[str(event.id)] = channel.delivery_tag
+        return confirmations
+
+    async def _confirmed(self, confirmations: Sequence[asyncio.Future[object]]) -> None:
         """Wait while confirmations come, however slowly a busy broker sends them.
 
         A channel that used a quorum queue before its leader stood (after a restart of the broker) may never
         confirm; a new connection does. So one that has confirmed nothing for CONFIRM_TIMEOUT_S is given up.
         """
-        waiting: set[asyncio.Task[None]] = set(tasks)
+        waiting: set[asyncio.Future[object]] = set(confirmations)
         while waiting:
             done, waiting = await asyncio.wait(waiting, timeout=CONFIRM_TIMEOUT_S)
             if not done:
                 self._abandon()
                 return
-
-    async def _publish_one(self, channel: aiormq.Channel, event: Outgoing) -> None:
-        """Hand one message over and wait for its confirmation, not for the socket to drain in between."""
-        await channel.basic_publish(
-            event.envelope.encode(),
-            exchange=self._events,
-            routing_key=event.type,
-            properties=aiormq.spec.Basic.Properties(
-                content_type="application/cloudevents+json",
-                delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-                message_id=str(event.id),
-                message_type=event.type,
-            ),
-            mandatory=True,
-            wait=False,
-        )
 
     async def _keep_connected(self) -> None:
         pause_s = 0.1

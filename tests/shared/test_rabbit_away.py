@@ -2,7 +2,6 @@
 
 import asyncio
 from pathlib import Path
-from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -21,15 +20,27 @@ pytestmark = pytest.mark.broker
 class Channel:
     """Confirms one message after the other, `every_s`; with None it never does."""
 
-    is_closed = False
+    number, max_content_size, delivery_tag = 1, 4096, 0
 
     def __init__(self, every_s: float | None) -> None:
         self._every_s = every_s
-        self._asked = 0
+        self.lock = asyncio.Lock()
+        self.write_queue = self
+        self.confirmations: dict[int, asyncio.Future[object]] = {}
+        self.message_id_delivery_tag: dict[str, int] = {}
 
-    async def basic_publish(self, *_: Any, **__: Any) -> None:
-        self._asked += 1
-        await asyncio.sleep(3600 if self._every_s is None else self._asked * self._every_s)
+    async def put(self, _: object) -> None:
+        """What is to be sent: begin to confirm."""
+        if self._every_s is not None:
+            asyncio.get_running_loop().call_later(self._every_s, self._confirm, 1)
+
+    def create_future(self) -> asyncio.Future[object]:
+        return asyncio.get_running_loop().create_future()
+
+    def _confirm(self, tag: int) -> None:
+        self.confirmations.pop(tag).set_result("ack")
+        if self.confirmations:
+            asyncio.get_running_loop().call_later(self._every_s or 0, self._confirm, tag + 1)
 
 
 async def publish(channel: Channel, count: int) -> tuple[set[UUID], list[bool]]:
