@@ -1,13 +1,18 @@
-"""A message as the bytes of AMQP 0-9-1: Basic.Publish, its header and its body (specification, 2.3.5, 4.2).
+"""Messages as frames of AMQP 0-9-1 (specification, 2.3.5 and 4.2): many out at once, many in at once.
 
-What is the same for all events of a type is made once, by pamqp; its objects for each message cost more than
-everything else on the way out.
+aiormq carries the frames. Its own way out and in, with tasks and a dozen objects for each message, costs more
+than all that the relay and the consumers do beside it.
 """
 
+import asyncio
+from collections import deque
 from functools import lru_cache
 from struct import Struct
+from typing import Any, cast
 
+import aiormq
 from pamqp import commands, frame
+from pamqp.body import ContentBody
 from pamqp.header import ContentHeader
 
 from shared.messaging.bus import Outgoing
@@ -23,7 +28,11 @@ _NO_ID = b"0" * 36  # as long as every event's id
 
 
 def message(event: Outgoing, exchange: str, channel: int, most_in_frame: int) -> bytes:
-    """Persistent and mandatory, routed by the event's type, named by its id."""
+    """An event on its way out: persistent and mandatory, routed by its type, named by its id.
+
+    Args:
+        most_in_frame: bytes of the body that one frame may carry.
+    """
     publish, before, after = _same_for_all(event.type, exchange, channel)
     body = event.envelope.encode()
     after = after.replace(_NO_ID, str(event.id).encode(), 1)
@@ -46,3 +55,50 @@ def _same_for_all(kind: str, exchange: str, channel: int) -> tuple[bytes, bytes,
     )
     header = frame.marshal(ContentHeader(properties=properties), channel)
     return frame.marshal(publish, channel), header[:_SIZE_AT], header[_SIZE_AT + _SIZE.size :]
+
+
+class Deliveries:
+    """A channel's messages as they arrive, beside its other frames: stands where the channel has its queue.
+
+    Bounded by the channel's prefetch.
+    """
+
+    def __init__(self, others: asyncio.Queue[Any]) -> None:
+        self._others = others
+        self.get, self.task_done = others.get, others.task_done  # what the channel itself still takes
+        self._whole: deque[tuple[int, bytes]] = deque()
+        self._some = asyncio.Event()
+        self._tag, self._missing, self._parts = 0, 0, list[bytes]()
+
+    @classmethod
+    def of(cls, channel: aiormq.Channel) -> "Deliveries":
+        """Take this channel's messages from now on; nothing else with a body may be asked for on it."""
+        deliveries = cls(channel.frames)
+        channel.frames = deliveries  # type: ignore[assignment]
+        return deliveries
+
+    async def take(self, most: int) -> list[tuple[int, bytes]]:
+        """Delivery tags and bodies of what has arrived, at least one, in their order."""
+        await self._some.wait()
+        taken = [self._whole.popleft() for _ in range(min(most, len(self._whole)))]
+        if not self._whole:
+            self._some.clear()
+        return taken
+
+    async def put(self, weighed: tuple[int, Any]) -> None:
+        """One frame, as the connection has read it."""
+        given = weighed[1]
+        if isinstance(given, ContentBody):
+            self._parts.append(given.value)
+            self._missing -= len(given.value)
+        elif isinstance(given, ContentHeader):
+            self._parts, self._missing = [], given.body_size
+        elif isinstance(given, commands.Basic.Deliver):
+            self._tag = cast(int, given.delivery_tag)
+            return
+        else:
+            await self._others.put(weighed)
+            return
+        if self._missing == 0:
+            self._whole.append((self._tag, b"".join(self._parts)))
+            self._some.set()

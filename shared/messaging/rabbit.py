@@ -22,7 +22,7 @@ from aiormq.abc import ChannelFrame, DeliveredMessage
 from shared.contracts.subscriptions import SUBSCRIPTIONS
 from shared.messaging import failpoints
 from shared.messaging.bus import BusAway, Deliver, Listener, Outgoing
-from shared.messaging.frames import message
+from shared.messaging.frames import Deliveries, message
 from shared.telemetry import logger, safe_error
 
 CONNECT_TIMEOUT_S = 10.0
@@ -227,23 +227,17 @@ class RabbitBus:
         on_lost: Callable[..., None],
     ) -> None:
         """Take what has arrived, up to `size`, deal with it as one batch, acknowledge it as one."""
-        arrived: asyncio.Queue[DeliveredMessage] = asyncio.Queue()
-
-        async def take(message: DeliveredMessage) -> None:
-            arrived.put_nowait(message)
-
         async with _watched_channel(connection, on_lost) as watched:
             await watched.set_qos(prefetch_count=size)
-            channel = await watched.get_underlay_channel()
-            await channel.basic_consume(self._queue(group), take, consumer_tag=group)
+            channel = cast(aiormq.Channel, await watched.get_underlay_channel())
+            arrived = Deliveries.of(channel)
+            await channel.basic_consume(self._queue(group), _nothing, consumer_tag=group)
             try:
                 while True:
-                    messages = [await arrived.get()]
-                    while len(messages) < size and not arrived.empty():
-                        messages.append(arrived.get_nowait())
-                    await deliver([message.body for message in messages])
+                    messages = await arrived.take(size)
+                    await deliver([body for _, body in messages])
                     failpoints.reached("consumer.before_ack")
-                    await channel.basic_ack(cast(int, messages[-1].delivery_tag), multiple=True)
+                    await channel.basic_ack(messages[-1][0], multiple=True)
             finally:
                 with suppress(*BROKEN):
                     await asyncio.wait_for(channel.basic_cancel(group), 2)
@@ -298,6 +292,10 @@ class RabbitBus:
 
     def _queue(self, group: str) -> str:
         return group if self._prefix == "c360" else f"{self._prefix}.{group}"
+
+
+async def _nothing(_: DeliveredMessage) -> None:
+    """What aiormq would run a task of for each message; Deliveries takes them first."""
 
 
 @asynccontextmanager

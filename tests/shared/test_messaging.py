@@ -1,7 +1,7 @@
 """Delivery, the same suite on both transports: at least once out, once in, nothing lost."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from uuid import UUID, uuid4
 
 import httpx
@@ -222,6 +222,23 @@ async def test_a_transport_that_is_away_delays_and_loses_nothing(settings: Probe
         assert await heard(app) == []
         await bus.start()
         await eventually(is_heard(app, tickets))
+
+
+async def test_a_batch_arrives_whole_and_in_order_but_for_what_nobody_hears(bus: Bus) -> None:
+    envelopes = [str(number) * length for number, length in enumerate((1, 300_000, 0, 131_064, 7))]
+    batch = [Outgoing(uuid4(), "ticket.opened", envelope) for envelope in envelopes]
+    unheard = Outgoing(uuid4(), "ticket.forgotten", "{}")
+    arrived: list[bytes] = []
+
+    async def deliver(bodies: Sequence[bytes]) -> None:
+        arrived.extend(bodies)
+
+    bus.subscribe("profile.reactions", deliver, batch=2)
+    safe = await bus.publish([*batch[:2], unheard, *batch[2:]])
+    assert safe - {unheard.id} == {event.id for event in batch}
+    assert unheard.id not in safe or isinstance(bus, LocalBus)  # a queue for it may be declared later
+    await eventually(lambda: len(arrived) == len(batch))
+    assert arrived == [envelope.encode() for envelope in envelopes]
 
 
 async def test_the_trace_goes_through_the_broker(bus: Bus, settings: ProbeSettings) -> None:
