@@ -8,7 +8,7 @@ import sys
 import httpx
 import typer
 
-from infra.cli import contracts, fill, operate, run, view
+from infra.cli import contracts, fill, operate, points, run, view
 from infra.data import Refused
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ contracts.mount(app)
 operate.mount(app)
 fill.mount(app)
 view.mount(app)
+points.mount(app)
 
 if importlib.util.find_spec("services.scoring.cli") is not None:
     score = importlib.import_module("services.scoring.cli")

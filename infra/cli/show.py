@@ -23,7 +23,9 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, em
     if not rows:
         console.print(empty)
         return
-    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")  # an id that is cut off is of no use
     for row in rows:
         table.add_row(*(_cell(row.get(column)) for column in columns))
     console.print(table)
