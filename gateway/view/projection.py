@@ -23,7 +23,7 @@ from shared.contracts.sections import (
 )
 from shared.messaging.reactions import Reactions
 
-reactions = Reactions("gateway.view", plain=True)
+reactions = Reactions("gateway.view", plain=True, emits=False)
 
 
 @reactions.on_batch(ProfileSection, FeedbackSection, LoyaltySection, ScoringSection)

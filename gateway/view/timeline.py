@@ -86,7 +86,7 @@ _LINES_BEYOND = """
     ORDER BY read.reader, line.position
 """
 
-reactions = Reactions("gateway.timeline", plain=True)
+reactions = Reactions("gateway.timeline", plain=True, emits=False)
 
 
 @reactions.on_batch(

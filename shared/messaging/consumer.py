@@ -57,6 +57,10 @@ class Consumer:
     def group(self) -> str:
         return self._reactions.group
 
+    @property
+    def emits(self) -> bool:
+        return self._reactions.emits
+
     async def deliver(self, envelopes: Sequence[bytes]) -> None:
         """Deal with a batch for good: done, repeated, or written down for a later try.
 

@@ -23,13 +23,15 @@ class Reactions:
     Args:
         plain: they get the asyncpg connection of the transaction instead of a session. For those that are a
             few set-based statements: a batch then costs half as much beside its own statements.
+        emits: whether any of them says something to others, so that the relay looks after each batch.
     """
 
-    def __init__(self, group: str, *, plain: bool = False) -> None:
+    def __init__(self, group: str, *, plain: bool = False, emits: bool = True) -> None:
         if group not in SUBSCRIPTIONS:
             raise ValueError(f"{group} is not in shared/contracts/subscriptions.py")
         self.group = group
         self.plain = plain
+        self.emits = emits
         self._single: dict[str, Reaction] = {}
         self._batch: dict[str, BatchReaction] = {}
 

@@ -83,7 +83,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     consumers = [Consumer(reactions, database) for reactions in app.state.reactions]
     relay = app.state.relay = Relay(database, bus, app.state.section)
     for consumer in consumers:
-        bus.subscribe(consumer.group, _delivering(consumer, relay), batch=settings.consumer_batch)
+        deliver = _delivering(consumer, relay) if consumer.emits else consumer.deliver
+        bus.subscribe(consumer.group, deliver, batch=settings.consumer_batch)
     if own_bus:
         await bus.start()
     tasks = [
