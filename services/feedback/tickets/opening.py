@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.feedback.tables import Ticket, TicketStep
+from services.feedback.tables import Ticket
 from services.feedback.text.reading import Reading, read
 from services.feedback.tickets import store
 from services.feedback.tickets.rules import Kind
@@ -164,7 +164,7 @@ def _opened_event(opening: Opening, ticket: Ticket) -> TicketOpened:
     )
 
 
-def _opened_step(opening: Opening, ticket: Ticket) -> TicketStep:
+def _opened_step(opening: Opening, ticket: Ticket) -> store.Step:
     details = {} if opening.receipt_id is None else {"receipt_id": str(opening.receipt_id)}
     return step(
         ticket, "opened", actor=opening.actor, at=ticket.opened_at, to_status=ticket.status, **details

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.feedback.tables import Ticket, TicketMessage, TicketStep
+from services.feedback.tables import Ticket, TicketMessage
 from services.feedback.tickets import store
 from services.feedback.tickets.rules import DONE, Progress, Sender, Status, Visibility, after_message
 from services.feedback.tickets.rules import transition as next_progress
@@ -189,9 +189,9 @@ def step(
     to_status: str | None = None,
     comment: str | None = None,
     **details: Any,
-) -> TicketStep:
+) -> store.Step:
     """A line of the ticket's history."""
-    return TicketStep(
+    return store.Step(
         id=new_id(),
         ticket_id=ticket.id,
         at=at,
