@@ -1,4 +1,4 @@
-"""RabbitMQ, through aio-pika; messages pass through its lower half, aiormq, at half the cost of each.
+"""RabbitMQ, through aio-pika; the messages themselves go as frames past most of it (frames.py).
 
 One durable topic exchange, one quorum queue per consumer group, a dead-letter queue for each. Every
 process declares the whole topology (shared/contracts/subscriptions.py), so that no event is published
@@ -94,8 +94,10 @@ class RabbitBus:
         if channel is None or not self._ready.is_set():
             raise BusAway("RabbitMQ is not connected")
         try:
-            confirmations = await self._send(channel, batch)
+            async with asyncio.timeout(CONFIRM_TIMEOUT_S):
+                confirmations = await self._send(channel, batch)
         except BROKEN as error:
+            self._abandon()
             raise BusAway("RabbitMQ went away") from error
         try:
             await self._confirmed(confirmations)
