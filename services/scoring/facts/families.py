@@ -53,11 +53,13 @@ _FORGOTTEN = """
     ON CONFLICT (customer_id) DO UPDATE SET owner = NULL
 """
 _LOCK_FACTS = "SELECT FROM customer_facts WHERE customer_id = ANY ($1) ORDER BY customer_id FOR UPDATE"
-# Tables that refer to the facts are emptied with them; the section is shown as nothing.
+# Tables that refer to the facts are emptied with them; the section is shown as nothing. What a job has taken
+# off the list of who is due leaves with the job: it may wait for the facts, so waiting for it would deadlock.
 _VANISH = """
     WITH facts AS (DELETE FROM customer_facts WHERE customer_id = ANY ($1)),
          scores AS (DELETE FROM customer_scores WHERE customer_id = ANY ($1)),
-         due AS (DELETE FROM due WHERE customer_id = ANY ($1))
+         due AS (DELETE FROM due WHERE (work, id) IN (
+             SELECT work, id FROM due WHERE customer_id = ANY ($1) FOR UPDATE SKIP LOCKED))
     INSERT INTO section_marks (customer_id) SELECT unnest($1::uuid[])
 """
 _KNOWN = """

@@ -1,5 +1,6 @@
 """Customers who are one, two again, or forgotten: no order of events matters."""
 
+import asyncio
 import random
 from itertools import permutations
 from typing import Any
@@ -8,6 +9,7 @@ from uuid import UUID, uuid4
 import orjson
 import pytest
 
+from services.scoring import due
 from services.scoring.facts.families import Merge, joined, members_of, owner_of
 from services.scoring.settings import ScoringSettings
 from shared.contracts import Event, decode
@@ -209,3 +211,14 @@ async def test_a_part_may_be_forgotten_and_the_rest_stays(
     after = await state(database)
     assert after.pop("owners") == [f"({part},)"]
     assert after == {name: rows for name, rows in before.items() if name != "owners"}
+
+
+async def test_a_job_at_work_on_a_customer_does_not_hold_up_their_erasure(
+    database: Database, settings: ScoringSettings
+) -> None:
+    await hear(database, settings, event(PurchaseRecorded(items=[purchase(A, on=1)])))
+    async with database.pool.acquire() as job, job.transaction():
+        assert await due.take(job, "churn", 10) == [A]
+        async with asyncio.timeout(5):
+            await hear(database, settings, event(CustomerErased(customer_id=A, erasure_id=uuid4())))
+    assert not await database.pool.fetchval("SELECT count(*) FROM due")
