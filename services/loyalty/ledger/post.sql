@@ -54,6 +54,26 @@ BEGIN
     RETURN found_id;
 END $$;
 
+-- The event that tells of a transfer: the same envelope as outbox_emit writes, made in less time. The planner
+-- puts both functions into the statement that calls them. The head is the same for all events of a batch.
+CREATE OR REPLACE FUNCTION points_event_head(p_type text, p_traceparent text) RETURNS text LANGUAGE sql AS $$
+    SELECT concat(
+        '","source":"/', coalesce(current_setting('c360.service', true), 'unknown'), '","type":"', p_type,
+        '","time":"', to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        '","datacontenttype":"application/json","dataschema":"/schemas/', p_type, '.v1.json"',
+        ',"traceparent":"' || coalesce(p_traceparent, nullif(current_setting('c360.traceparent', true), '')) || '"',
+        ',"subject":"')
+$$;
+CREATE OR REPLACE FUNCTION points_event(
+    p_id uuid, p_head text, p_customer uuid, p_transfer uuid, p_points bigint, p_balance bigint, p_reason text,
+    p_occurred_at timestamptz, p_pending_until timestamptz
+) RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT concat('{"specversion":"1.0","id":"', p_id, p_head, p_customer, '","data":{"customer_id":"', p_customer,
+                  '","transfer_id":"', p_transfer, '","points":', p_points, ',"balance":', p_balance,
+                  ',"reason":', to_json(p_reason), ',"occurred_at":', to_json(p_occurred_at),
+                  ',"pending_until":' || to_json(p_pending_until), '}}')
+$$;
+
 -- Moves points of one customer: between the customer's accounts (member, pending, hold), or between one of
 -- them and the house (issuer, breakage, a partner).
 --
@@ -103,6 +123,8 @@ DECLARE
     reversed_before   bigint;
     refusal           text;
     answer            posting;
+    told              text;         -- which event tells of it,
+    told_id           uuid;         -- and its id
     missing           bigint;
     lot               bigint;
     lot_points        bigint;
@@ -163,10 +185,14 @@ BEGIN
             p_from := 'member';
         END IF;
     END IF;
-    IF p_from = 'member' AND p_reverses IS NULL
-       AND EXISTS (SELECT FROM lots WHERE account_id = member AND open AND expires_at <= now()) THEN
-        PERFORM book_expiry(array(SELECT id FROM lots WHERE account_id = member AND open AND expires_at <= now()));
-        SELECT balance INTO available FROM accounts WHERE id = member;
+    IF p_from = 'member' AND p_reverses IS NULL THEN
+        SELECT id, remaining, expires_at INTO lot, lot_points, lot_expiry FROM lots
+         WHERE account_id = member AND open ORDER BY expires_at, id LIMIT 1;
+        IF lot_expiry <= now() THEN
+            PERFORM book_expiry(array(SELECT id FROM lots WHERE account_id = member AND open AND expires_at <= now()));
+            SELECT balance INTO available FROM accounts WHERE id = member;
+            lot := NULL;
+        END IF;
     END IF;
     IF p_from = 'member' THEN
         giver := member;
@@ -226,12 +252,12 @@ BEGIN
     END IF;
 
     -- 6. Take from the giver's lots: for a reversal first from those with the points that the reversed transfer
-    --    brought, then soonest expiry first; out of a hold only what is held there. One look into the index
+    --    brought, then soonest expiry first; out of a hold only what is held there. The first of a member is
+    --    known from above. One look into the index
     --    lots_open for each lot, going on where the last one stood, so that the time does not grow with the lots
     --    that a member has.
     missing := CASE WHEN giver_balance IS NULL THEN 0 ELSE p_points END;
     WHILE missing > 0 LOOP
-        lot := NULL;
         IF p_reverses IS NOT NULL THEN
             SELECT id, remaining INTO lot, lot_points FROM lots
              WHERE account_id = giver AND open
@@ -255,6 +281,7 @@ BEGIN
         UPDATE lots SET remaining = remaining - lot_points WHERE id = lot;
         INSERT INTO uses (transfer_id, lot_id, points) VALUES (new_id, lot, lot_points);
         missing := missing - lot_points;
+        lot := NULL;
     END LOOP;
 
     -- 7. Give to the receiver: a reversal back into the lots that the reversed transfer used, the last used
@@ -320,15 +347,13 @@ BEGIN
 
     -- 9. Tell the others, when points came from or went to the house; what a member sets aside tells nobody.
     IF giver_balance IS NULL OR receiver_balance IS NULL THEN
-        PERFORM outbox_emit(
-            CASE WHEN p_reverses IS NOT NULL THEN 'points.reversed'
-                 WHEN giver_balance IS NULL THEN 'points.earned' ELSE 'points.redeemed' END,
-            customer,
-            jsonb_build_object(
-                'customer_id', customer, 'transfer_id', new_id, 'points', p_points, 'balance', available,
-                'reason', p_reason, 'occurred_at', p_occurred_at)
-            || CASE p_to WHEN 'pending' THEN jsonb_build_object('pending_until', p_pending_until) ELSE '{}' END,
-            p_traceparent);
+        told_id := uuid7();
+        told := CASE WHEN p_reverses IS NOT NULL THEN 'points.reversed'
+                     WHEN giver_balance IS NULL THEN 'points.earned' ELSE 'points.redeemed' END;
+        INSERT INTO outbox (id, type, envelope)
+        VALUES (told_id, told, points_event(
+            told_id, points_event_head(told, p_traceparent), customer, new_id, p_points, available, p_reason,
+            p_occurred_at, CASE p_to WHEN 'pending' THEN p_pending_until END));
     END IF;
     RETURN ROW('posted', new_id, p_points, available)::posting;
 END $$;

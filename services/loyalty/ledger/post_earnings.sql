@@ -69,15 +69,7 @@ CREATE OR REPLACE FUNCTION post_earnings(
 ) RETURNS TABLE (posted_key text, outcome text) LANGUAGE plpgsql AS $$
 DECLARE
     issuer CONSTANT bigint := 1;
-    -- The same envelope as outbox_emit writes, around what differs. One call of it for each earning would take
-    -- longer than everything else here.
-    envelope_start CONSTANT text := '{"specversion":"1.0","id":"';
-    envelope_type  CONSTANT text := concat(
-        '","source":"/', coalesce(current_setting('c360.service', true), 'unknown'), '","type":"points.earned"',
-        ',"time":"', to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-        '","datacontenttype":"application/json","dataschema":"/schemas/points.earned.v1.json"',
-        ',"traceparent":"' || coalesce(p_traceparent, nullif(current_setting('c360.traceparent', true), '')) || '"',
-        ',"subject":"');
+    told   CONSTANT text   := points_event_head('points.earned', p_traceparent);
 BEGIN
     IF lock_members(p_owners) THEN
         p_owners := array(SELECT s.survivor FROM unnest(p_owners) WITH ORDINALITY AS item (owner, place)
@@ -144,10 +136,8 @@ BEGIN
     ), new_events AS (
         INSERT INTO outbox (id, type, envelope)
         SELECT told_id, 'points.earned',
-               concat(envelope_start, told_id, envelope_type, owner, '","data":{"customer_id":"', owner,
-                      '","transfer_id":"', transfer_id, '","points":', points, ',"balance":', available, ',"reason":',
-                      to_json(reason), ',"occurred_at":', to_json(occurred_at),
-                      ',"pending_until":' || to_json(pending_until), '}}')
+               points_event(told_id, told, owner, transfer_id, points, available::bigint, reason, occurred_at,
+                            pending_until)
           FROM item
     )
     SELECT numbered.key, CASE WHEN numbered.total > 9007199254740991 THEN 'too-many' ELSE 'posted' END FROM numbered;
