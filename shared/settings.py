@@ -48,6 +48,7 @@ class ServiceSettings(BaseSettings):
     shutdown_s: float = Field(10.0, gt=0, validation_alias=_shared("shutdown_s"))
 
     relay_batch: int = Field(200, ge=1, le=1000, validation_alias=_shared("relay_batch"))
+    relay_rest_s: float = Field(0.01, ge=0, le=1, validation_alias=_shared("relay_rest_s"))
     relay_poll_s: float = Field(1.0, gt=0, validation_alias=_shared("relay_poll_s"))
     consumer_batch: int = Field(200, ge=1, le=1000, validation_alias=_shared("consumer_batch"))
     reaction_attempts: int = Field(5, ge=1, le=20, validation_alias=_shared("reaction_attempts"))

@@ -2,8 +2,9 @@
 
 It runs inside every process. Rows are claimed with FOR UPDATE SKIP LOCKED and deleted in one statement of a
 short transaction, which commits once the transport has confirmed them; so a relay that dies gives its claim
-back at once. It is woken in-process right after a commit and polls as the safety net. No LISTEN/NOTIFY (a
-global lock at commit), no "id > last" cursor (it skips late commits).
+back at once. It is woken in-process right after a commit and polls as the safety net. The first event goes
+at once; while more keep coming it rests between two batches, so that those of a few milliseconds share the
+work of one. No LISTEN/NOTIFY (a global lock at commit), no "id > last" cursor (it skips late commits).
 """
 
 import asyncio
@@ -60,8 +61,10 @@ class Relay:
     async def run(self) -> None:
         """Relay until cancelled; a transport or database that is away is waited for."""
         pause_s = 0.05
+        now = asyncio.get_running_loop().time
         while True:
             self._woken.clear()
+            rested_at = now() + self._database.settings.relay_rest_s
             try:
                 moved = await self.once()
                 pause_s = 0.05
@@ -78,6 +81,7 @@ class Relay:
                     await self._woken.wait()
             except TimeoutError:
                 await self._measure()
+            await asyncio.sleep(rested_at - now())
 
     async def once(self) -> int:
         """Publish one batch of outbox rows and one of marks' snapshots; returns how many of them left.

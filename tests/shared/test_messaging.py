@@ -1,6 +1,7 @@
 """Delivery, the same suite on both transports: at least once out, once in, nothing lost."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from uuid import UUID, uuid4
 
@@ -255,6 +256,30 @@ async def test_the_trace_goes_through_the_broker(bus: Bus, settings: ProbeSettin
         await eventually(lambda: seen)
     assert seen[0] is not None
     assert seen[0][3:35] == trace[3:35]
+
+
+class Counting(LocalBus):
+    """Remembers how many events came together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[int] = []
+
+    async def publish(self, batch: Sequence[Outgoing]) -> set[UUID]:
+        self.batches.append(len(batch))
+        return await super().publish(batch)
+
+
+async def test_events_in_quick_succession_share_batches(settings: ProbeSettings) -> None:
+    bus, rest_s = Counting(), 0.5
+    await bus.start()
+    app = create_app(settings.model_copy(update={"relay_rest_s": rest_s}), bus)
+    async with running(app) as client:
+        began = time.monotonic()
+        tickets = await open_tickets(client, 20)
+        await eventually(is_heard(app, tickets))
+        assert sum(bus.batches) == 20
+        assert len(bus.batches) <= (time.monotonic() - began) / rest_s + 1
 
 
 async def test_events_written_by_sql_read_the_same(settings: ProbeSettings) -> None:
