@@ -7,7 +7,7 @@ import itertools
 import random
 from uuid import uuid4
 
-from infra.bench import members, pgbench
+from infra.bench import members, pgbench, processor
 from infra.bench.benchmark import Benchmark, Effort, take_turns
 from infra.bench.figures import Figure, Reach, Wrong
 from infra.bench.load import WARM_UP_S, Answers, Load, fire
@@ -26,6 +26,7 @@ async def run(stage: Stage, effort: Effort) -> list[Figure]:
     chance = random.Random(4)
     token = stage.token
     body = json_body({"points": 1, "reason": "voucher"})
+    spent: list[tuple[processor.Used, int]] = []
 
     def redemption() -> bytes:
         member = members.member_id(chance.randrange(effort.members))
@@ -40,21 +41,24 @@ async def run(stage: Stage, effort: Effort) -> list[Figure]:
         load = Load(stage.folder / "p4b.redemptions", 201, '"points":1,', repeat=False)
         made = int(ENOUGH_PER_S * (seconds + 0.5))
         write_requests(load.requests, (redemption() for _ in itertools.repeat(None, made)))
-        before = await members.redemptions(loyalty)
+        before, used = await members.redemptions(loyalty), await processor.used(stage)
         answers = await fire(load, service.port, connections=CLIENTS, seconds=seconds)
         await stage.settled("loyalty")
+        spent.append((processor.between(used, await processor.used(stage)), answers.count))
         posted = await members.redemptions(loyalty) - before
         if not answers.count <= posted <= answers.count + CLIENTS:
             raise Wrong(f"{answers.count} redemptions were answered, {posted} posted")
         return answers
 
     await redeem(WARM_UP_S)
+    spent.clear()
     redeemed, tpcb = await take_turns(effort.repeats, redeem, lambda: pgbench.tpcb(stage, effort.seconds))
     if wrong := await members.differences(loyalty):
         raise Wrong(f"{wrong} balances differ from their entries or lots")
     return [
         Figure("redemptions/s", [r.per_s for r in redeemed], tpcb, Reach("≥", 0.35)),
         Figure("p99 ms", [r.p99_ms for r in redeemed]),
+        *processor.figures(spent, "redemption"),
     ]
 
 
