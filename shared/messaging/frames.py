@@ -31,14 +31,15 @@ def message(event: Outgoing, exchange: str, channel: int, most_in_frame: int) ->
     """An event on its way out: persistent and mandatory, routed by its type, named by its id.
 
     Args:
-        most_in_frame: bytes of the body that one frame may carry.
+        most_in_frame: bytes of the body that one frame may carry; less than 1 when the broker sets no limit.
     """
     publish, before, after = _same_for_all(event.type, exchange, channel)
     body = event.envelope.encode()
     after = after.replace(_NO_ID, str(event.id).encode(), 1)
     parts = [publish, before, _SIZE.pack(len(body)), after]
-    for start in range(0, len(body), most_in_frame):
-        part = body[start : start + most_in_frame]
+    most = most_in_frame if most_in_frame > 0 else max(len(body), 1)
+    for start in range(0, len(body), most):
+        part = body[start : start + most]
         parts += [_FRAME.pack(_BODY, channel, len(part)), part, _END]
     return b"".join(parts)
 
