@@ -261,8 +261,12 @@ class Rabbit:
         """Let every quorum queue choose its leader: after a kill, RabbitMQ 3 sometimes forgets to on a node
         that stands alone, and the queue then takes nothing (rabbitmq-server issue 10070).
         """
+        self.control("eval", ELECT)
+
+    def control(self, *arguments: str) -> None:
+        """rabbitmqctl on this node."""
         if self.executable is not None:
-            quietly([str(self.executable.with_name("rabbitmqctl")), "eval", ELECT], self._environment())
+            quietly([str(self.executable.with_name("rabbitmqctl")), *arguments], self._environment())
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None:

@@ -64,23 +64,28 @@ class Deliveries:
     Bounded by the channel's prefetch.
     """
 
-    def __init__(self, others: asyncio.Queue[Any]) -> None:
-        self._others = others
-        self.get, self.task_done = others.get, others.task_done  # what the channel itself still takes
+    def __init__(self) -> None:
         self._whole: deque[tuple[int, bytes]] = deque()
         self._some = asyncio.Event()
+        self._stopped = False
         self._tag, self._missing, self._parts = 0, 0, list[bytes]()
 
-    @classmethod
-    def of(cls, channel: aiormq.Channel) -> "Deliveries":
+    def begin(self, channel: aiormq.Channel) -> None:
         """Take this channel's messages from now on; nothing else with a body may be asked for on it."""
-        deliveries = cls(channel.frames)
-        channel.frames = deliveries  # type: ignore[assignment]
-        return deliveries
+        others = self._others = channel.frames
+        self.get, self.task_done = others.get, others.task_done  # what the channel itself still takes
+        channel.frames = self  # type: ignore[assignment]
+
+    def stop(self) -> None:
+        """Give out nothing more. What has arrived goes back to its queue with the channel."""
+        self._stopped = True
+        self._some.set()
 
     async def take(self, most: int) -> list[tuple[int, bytes]]:
-        """Delivery tags and bodies of what has arrived, at least one, in their order."""
+        """Delivery tags and bodies of what has arrived, at least one, in their order; none once stopped."""
         await self._some.wait()
+        if self._stopped:
+            return []
         taken = [self._whole.popleft() for _ in range(min(most, len(self._whole)))]
         if not self._whole:
             self._some.clear()

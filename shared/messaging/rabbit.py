@@ -1,40 +1,42 @@
-"""RabbitMQ, through aio-pika; the messages themselves go as frames past most of it (frames.py).
+"""RabbitMQ, through aio-pika; the messages themselves go as frames past most of it (frames.py, publisher.py).
 
 One durable topic exchange, one quorum queue per consumer group, a dead-letter queue for each. Every
 process declares the whole topology (shared/contracts/subscriptions.py), so that no event is published
-before the queues of those who start later exist. The connection is our own loop, not a "robust" one: a lost
-connection ends everything that hung on it, and all is declared and consumed anew.
+before the queues of those who start later exist. A connection is our own loop, not a "robust" one: a lost
+connection ends everything that hung on it, and all is declared and consumed anew. There are two: a broker
+short of memory or disk reads nothing more from a connection that publishes, so acknowledgements, which make
+room again, need another.
 """
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import cast
 from uuid import UUID
 
 import aio_pika
 import aiormq
-from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
-from aio_pika.exceptions import AMQPError, DeliveryError
-from aiormq.abc import ChannelFrame, DeliveredMessage
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
+from aiormq.abc import DeliveredMessage
 
 from shared.contracts.subscriptions import SUBSCRIPTIONS
 from shared.messaging import failpoints
 from shared.messaging.bus import BusAway, Deliver, Listener, Outgoing
-from shared.messaging.frames import Deliveries, message
+from shared.messaging.frames import Deliveries
+from shared.messaging.publisher import BROKEN, Publisher
 from shared.telemetry import logger, safe_error
 
 CONNECT_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 1.0
 DECLARE_TIMEOUT_S = 20.0
-CONFIRM_TIMEOUT_S = 3.0
+DRAIN_TIMEOUT_S = 5.0
 HEARTBEAT_S = 10
 DELIVERY_LIMIT = 20
+RECONNECT_MIN_S = 0.1
 RECONNECT_MAX_S = 2.0
 
-# What a dead connection raises, from the socket up to the channel.
-BROKEN = (AMQPError, OSError, TimeoutError, RuntimeError, asyncio.InvalidStateError)
+Use = Callable[["Link", AbstractChannel], Awaitable[None]]
 
 
 class RabbitBus:
@@ -47,27 +49,33 @@ class RabbitBus:
         self._log = logger(part="rabbit", client=client)
         self._subscribers: dict[str, tuple[Deliver, int]] = {}
         self._listeners: list[tuple[frozenset[str], Listener]] = []
-        self._publisher: aiormq.Channel | None = None
-        self._abandon: Callable[..., None] = lambda *_: None
-        self._ready = asyncio.Event()
-        self._connections = 0
+        self._publisher: Publisher | None = None
+        self._consuming = False
         self._changed = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._leaving: set[asyncio.Task[None]] = set()
         self._closing = False
 
     @property
     def connected(self) -> bool:
-        return self._ready.is_set()
+        return self._publisher is not None and self._consuming
 
     async def start(self) -> None:
-        self._task = asyncio.create_task(self._keep_connected(), name=f"rabbit {self._client}")
+        self._tasks = [
+            asyncio.create_task(self._keep_connected(purpose, use), name=f"rabbit {self._client} {purpose}")
+            for purpose, use in (("publishes", self._publish), ("consumes", self._deliver))
+        ]
 
     async def close(self) -> None:
         self._closing = True
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        self._changed.set()
+        try:
+            if self._consuming:
+                await asyncio.wait(self._tasks[1:], timeout=DRAIN_TIMEOUT_S + CLOSE_TIMEOUT_S)
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def subscribe(self, group: str, deliver: Deliver, *, batch: int) -> None:
         self._subscribers[group] = (deliver, batch)
@@ -90,153 +98,115 @@ class RabbitBus:
         return stop
 
     async def publish(self, batch: Sequence[Outgoing]) -> set[UUID]:
-        channel = self._publisher
-        if channel is None or not self._ready.is_set():
+        if self._publisher is None:
             raise BusAway("RabbitMQ is not connected")
-        try:
-            async with asyncio.timeout(CONFIRM_TIMEOUT_S):
-                confirmations = await self._send(channel, batch)
-        except BROKEN as error:
-            self._abandon()
-            raise BusAway("RabbitMQ went away") from error
-        try:
-            await self._confirmed(confirmations)
-        finally:
-            for event, confirmation in zip(batch, confirmations, strict=True):
-                confirmation.cancel()
-                channel.message_id_delivery_tag.pop(str(event.id), None)
-        safe = set()
-        failure: BaseException | None = None
-        for event, confirmation in zip(batch, confirmations, strict=True):
-            outcome = asyncio.CancelledError() if confirmation.cancelled() else confirmation.exception()
-            if outcome is None:
-                safe.add(event.id)
-            elif not isinstance(outcome, DeliveryError):  # unroutable, or refused by a full queue: it waits
-                failure = outcome
-        if failure is not None and not safe:
-            raise BusAway("RabbitMQ did not confirm") from failure
-        return safe
+        return await self._publisher.publish(batch)
 
-    async def _send(self, channel: aiormq.Channel, batch: Sequence[Outgoing]) -> list[asyncio.Future[object]]:
-        """Hand a batch to the connection as one piece of bytes; returns what each confirmation settles.
-
-        aiormq's own `basic_publish` is a task, a lock and a dozen objects for each message.
-        """
-        messages = b"".join(
-            message(event, self._events, channel.number, channel.max_content_size) for event in batch
-        )
-        async with channel.lock:
-            await channel.write_queue.put(ChannelFrame(messages, should_close=False))
-            # Nothing is awaited from here on: no confirmation comes before it is expected.
-            confirmations = []
-            for event in batch:
-                channel.delivery_tag += 1
-                confirmations.append(channel.create_future())
-                channel.confirmations[channel.delivery_tag] = confirmations[-1]
-                channel.message_id_delivery_tag[str(event.id)] = channel.delivery_tag
-        return confirmations
-
-    async def _confirmed(self, confirmations: Sequence[asyncio.Future[object]]) -> None:
-        """Wait while confirmations come, however slowly a busy broker sends them.
-
-        A channel that used a quorum queue before its leader stood (after a restart of the broker) may never
-        confirm; a new connection does. So one that has confirmed nothing for CONFIRM_TIMEOUT_S is given up.
-        """
-        waiting: set[asyncio.Future[object]] = set(confirmations)
-        while waiting:
-            done, waiting = await asyncio.wait(waiting, timeout=CONFIRM_TIMEOUT_S)
-            if not done:
-                self._abandon()
-                return
-
-    async def _keep_connected(self) -> None:
-        pause_s = 0.1
-        while not self._closing:
-            connected_at = self._connections
+    async def _keep_connected(self, purpose: str, use: Use) -> None:
+        """A connection for one purpose, made anew whenever it breaks, until the bus is closed."""
+        pause_s = RECONNECT_MIN_S
+        while True:
             try:
-                await self._run_connection()
-            except (*BROKEN, ExceptionGroup) as error:
-                if self._connections > connected_at:
-                    pause_s = 0.1
-                self._log.warning("RabbitMQ away, reconnecting", pause_s=pause_s, **safe_error(error))
+                async with self._connection(purpose) as (link, channel):
+                    pause_s = RECONNECT_MIN_S
+                    await use(link, channel)
+            except Exception as error:  # aiormq ends calls with a bare Exception when the broker hangs up
+                self._log.warning(
+                    "RabbitMQ away, reconnecting", purpose=purpose, pause_s=pause_s, **safe_error(error)
+                )
+            if self._closing:
+                return
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311
             pause_s = min(pause_s * 2, RECONNECT_MAX_S)
 
-    async def _run_connection(self) -> None:
-        """One connection from its first to its last moment; raises when it breaks."""
+    @asynccontextmanager
+    async def _connection(self, purpose: str) -> AsyncIterator[tuple["Link", AbstractChannel]]:
+        """A connection with a channel that confirms, on a broker where the whole topology is declared."""
         connection = await asyncio.wait_for(
             aio_pika.connect(
-                self._url, heartbeat=HEARTBEAT_S, client_properties={"connection_name": self._client}
+                self._url,
+                heartbeat=HEARTBEAT_S,
+                client_properties={"connection_name": f"{self._client} {purpose}"},
             ),
             CONNECT_TIMEOUT_S,
         )
-        lost = asyncio.get_running_loop().create_future()
-
-        def on_lost(*_: object) -> None:
-            if not lost.done():
-                lost.set_exception(ConnectionResetError("connection or channel closed"))
-
-        connection.close_callbacks.add(on_lost)
-        self._abandon = on_lost
+        link = Link(connection)
         try:
             async with asyncio.timeout(DECLARE_TIMEOUT_S):
                 channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-                channel.close_callbacks.add(on_lost)
+                channel.close_callbacks.add(link.lose)
                 await self._declare(channel)
-                self._publisher = cast(aiormq.Channel, await channel.get_underlay_channel())
-            self._ready.set()
-            self._connections += 1
-            while True:
-                self._changed.clear()
-                await self._serve(connection, lost, on_lost)
+            yield link, channel
+        finally:
+            link.lost.cancel()
+            await self._leave(connection)
+
+    async def _leave(self, connection: AbstractConnection) -> None:
+        """Close, but wait only so long: with a broker that reads nothing more, closing has no end."""
+        closing = asyncio.create_task(connection.close())
+        self._leaving.add(closing)
+        closing.add_done_callback(self._left)
+        await asyncio.wait([closing], timeout=CLOSE_TIMEOUT_S)
+
+    def _left(self, closing: asyncio.Task[None]) -> None:
+        self._leaving.discard(closing)
+        if not closing.cancelled():
+            closing.exception()  # it is closed, however
+
+    async def _publish(self, link: "Link", channel: AbstractChannel) -> None:
+        """Be there for `publish` until the connection is lost."""
+        underlay = cast(aiormq.Channel, await channel.get_underlay_channel())
+        self._publisher = Publisher(underlay, self._events, link.lose)
+        try:
+            await link.lost
         finally:
             self._publisher = None
-            self._ready.clear()
-            lost.cancel()
-            with suppress(*BROKEN):
-                await asyncio.wait_for(connection.close(), CLOSE_TIMEOUT_S)
 
-    async def _serve(
-        self,
-        connection: aio_pika.abc.AbstractConnection,
-        lost: asyncio.Future[None],
-        on_lost: Callable[..., None],
-    ) -> None:
+    async def _deliver(self, link: "Link", _: AbstractChannel) -> None:
+        """Consume for whoever subscribes until the connection is lost or the bus is closed."""
+        self._consuming = True
+        try:
+            while not self._closing:
+                self._changed.clear()
+                await self._serve(link)
+        finally:
+            self._consuming = False
+
+    async def _serve(self, link: "Link") -> None:
         """Consume for the present subscribers until the connection is lost or the subscribers change."""
         async with asyncio.TaskGroup() as workers:
-            running = [
-                workers.create_task(self._consume(connection, group, deliver, size, on_lost))
-                for group, (deliver, size) in self._subscribers.items()
-            ]
+            consumers: dict[asyncio.Task[None], Deliveries] = {}
+            for group, (deliver, size) in self._subscribers.items():
+                arrived = Deliveries()
+                consumers[workers.create_task(self._consume(link, arrived, group, deliver, size))] = arrived
+            running = list(consumers)
             if self._listeners:
-                running.append(workers.create_task(self._listen(connection, on_lost)))
+                running.append(workers.create_task(self._listen(link)))
             changed = asyncio.ensure_future(self._changed.wait())
             try:
-                await asyncio.wait([lost, changed, *running], return_when=asyncio.FIRST_COMPLETED)  # type: ignore[type-var]
+                await asyncio.wait([link.lost, changed, *running], return_when=asyncio.FIRST_COMPLETED)  # type: ignore[type-var]
+                if consumers and not link.lost.done():
+                    for arrived in consumers.values():
+                        arrived.stop()
+                    await asyncio.wait(consumers, timeout=DRAIN_TIMEOUT_S)
             finally:
                 changed.cancel()
                 for task in running:
                     task.cancel()
-        if lost.done():
-            lost.result()
+        if link.lost.done():
+            link.lost.result()
 
     async def _consume(
-        self,
-        connection: aio_pika.abc.AbstractConnection,
-        group: str,
-        deliver: Deliver,
-        size: int,
-        on_lost: Callable[..., None],
+        self, link: "Link", arrived: Deliveries, group: str, deliver: Deliver, size: int
     ) -> None:
         """Take what has arrived, up to `size`, deal with it as one batch, acknowledge it as one."""
-        async with _watched_channel(connection, on_lost) as watched:
+        async with _watched_channel(link) as watched:
             await watched.set_qos(prefetch_count=size)
             channel = cast(aiormq.Channel, await watched.get_underlay_channel())
-            arrived = Deliveries.of(channel)
+            arrived.begin(channel)
             await channel.basic_consume(self._queue(group), _nothing, consumer_tag=group)
             try:
-                while True:
-                    messages = await arrived.take(size)
+                while messages := await arrived.take(size):
                     await deliver([body for _, body in messages])
                     failpoints.reached("consumer.before_ack")
                     await channel.basic_ack(messages[-1][0], multiple=True)
@@ -244,11 +214,9 @@ class RabbitBus:
                 with suppress(*BROKEN):
                     await asyncio.wait_for(channel.basic_cancel(group), 2)
 
-    async def _listen(
-        self, connection: aio_pika.abc.AbstractConnection, on_lost: Callable[..., None]
-    ) -> None:
+    async def _listen(self, link: "Link") -> None:
         """Live notifications: a queue of this process alone, gone with it."""
-        async with _watched_channel(connection, on_lost) as channel:
+        async with _watched_channel(link) as channel:
             queue = await channel.declare_queue(
                 exclusive=True, auto_delete=True, arguments={"x-max-length": 10_000}
             )
@@ -296,18 +264,34 @@ class RabbitBus:
         return group if self._prefix == "c360" else f"{self._prefix}.{group}"
 
 
+class Link:
+    """A connection, and whether it or something that hangs on it is lost."""
+
+    def __init__(self, connection: AbstractConnection) -> None:
+        self.connection = connection
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        connection.close_callbacks.add(self.lose)
+
+    def lose(self, *_: object) -> None:
+        """Give all of it up, to begin anew; called back by whatever may end."""
+        if not self.lost.done():
+            self.lost.set_exception(ConnectionResetError("connection, channel or consumer ended"))
+
+
 async def _nothing(_: DeliveredMessage) -> None:
     """What aiormq would run a task of for each message; Deliveries takes them first."""
 
 
 @asynccontextmanager
-async def _watched_channel(
-    connection: aio_pika.abc.AbstractConnection, on_lost: Callable[..., None]
-) -> AsyncIterator[AbstractChannel]:
-    """A channel whose loss is the connection's; closing it ourselves is not a loss."""
-    async with connection.channel(publisher_confirms=False) as channel:
-        channel.close_callbacks.add(on_lost)
+async def _watched_channel(link: Link) -> AsyncIterator[AbstractChannel]:
+    """A channel whose loss is the connection's; closing it ourselves is not a loss.
+
+    Nor may the broker end a consumer and leave the channel: it does so when the queue is deleted.
+    """
+    async with link.connection.channel(publisher_confirms=False) as channel:
+        channel.close_callbacks.add(link.lose)
+        (await channel.get_underlay_channel()).on_consumer_cancel_callbacks.add(link.lose)
         try:
             yield channel
         finally:
-            channel.close_callbacks.discard(on_lost)
+            channel.close_callbacks.discard(link.lose)

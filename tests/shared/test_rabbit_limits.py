@@ -1,12 +1,13 @@
-"""A broker of one's own with other limits: none on frames."""
+"""A broker of one's own with other limits: none on frames, no memory left, a queue taken away."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
 from infra.servers import Rabbit
-from shared.messaging.bus import Outgoing
+from shared.messaging.bus import BusAway, Outgoing
 from shared.messaging.rabbit import RabbitBus
 from tests.support.apps import eventually
 from tests.support.broker import killable_rabbit, own_prefix
@@ -38,6 +39,15 @@ def events(*envelopes: str) -> list[Outgoing]:
     return [Outgoing(uuid4(), "ticket.opened", envelope) for envelope in envelopes]
 
 
+async def until_taken(bus: RabbitBus, batch: list[Outgoing]) -> set[UUID]:
+    """What is safe once the broker takes anything."""
+    while True:
+        try:
+            return await bus.publish(batch)
+        except BusAway:
+            await asyncio.sleep(0.05)
+
+
 async def test_messages_of_any_size_arrive_where_frames_have_no_limit(bus: RabbitBus) -> None:
     batch = events("", "1", "2" * 131_064, "3" * 131_065, "4" * 1_000_000)
     arrived: list[bytes] = []
@@ -49,3 +59,48 @@ async def test_messages_of_any_size_arrive_where_frames_have_no_limit(bus: Rabbi
     assert await bus.publish(batch) == {event.id for event in batch}
     await eventually(lambda: len(arrived) == len(batch))
     assert arrived == [event.envelope.encode() for event in batch]
+
+
+async def test_consumers_make_room_while_the_broker_takes_nothing_for_want_of_memory(
+    bus: RabbitBus, broker: Rabbit
+) -> None:
+    arrived: list[bytes] = []
+    free = asyncio.Event()
+
+    async def deliver(bodies: Sequence[bytes]) -> None:
+        await free.wait()
+        arrived.extend(bodies)
+
+    bus.subscribe(GROUP, deliver, batch=2)
+    await bus.publish(events(*"0123456789"))
+    await asyncio.to_thread(broker.control, "set_vm_memory_high_watermark", "absolute", "1")
+    batch = events("later")
+    try:
+        for _ in range(3):
+            with pytest.raises(BusAway):
+                await bus.publish(batch)
+        free.set()
+        await eventually(lambda: len(arrived) == 10)
+    finally:
+        await asyncio.to_thread(broker.control, "set_vm_memory_high_watermark", "0.4")
+    assert await until_taken(bus, batch) == {batch[0].id}
+    await eventually(lambda: b"later" in arrived)
+    assert sorted(set(arrived)) == [*(b"%d" % number for number in range(10)), b"later"]
+
+
+async def test_a_queue_that_is_deleted_is_made_and_consumed_anew(bus: RabbitBus, broker: Rabbit) -> None:
+    arrived: list[bytes] = []
+
+    async def deliver(bodies: Sequence[bytes]) -> None:
+        arrived.extend(bodies)
+
+    bus.subscribe(GROUP, deliver, batch=2)
+    await bus.publish(events("before"))
+    await eventually(lambda: arrived)
+    await asyncio.to_thread(broker.control, "delete_queue", bus._queue(GROUP))
+
+    async def heard() -> bool:
+        await until_taken(bus, events("after"))
+        return b"after" in arrived
+
+    await eventually(heard, every_s=0.1)
