@@ -6,7 +6,7 @@ when the broker acknowledges, refuses or returns a message, or when the channel 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from uuid import UUID
 
 import aiormq
@@ -17,6 +17,7 @@ from shared.messaging.bus import BusAway, Outgoing
 from shared.messaging.frames import message
 
 CONFIRM_TIMEOUT_S = 3.0
+PIECE_BYTES = 2**20  # at once to the connection, which has sent one before it gets the next
 
 # What a dead connection raises, from the socket up to the channel.
 BROKEN = (AMQPError, OSError, TimeoutError, RuntimeError, asyncio.InvalidStateError)
@@ -63,20 +64,40 @@ class Publisher:
         return safe - held
 
     async def _send(self, batch: Sequence[Outgoing], confirmations: list[Confirmation]) -> None:
-        """Hand a batch to the connection; adds what each message's confirmation settles."""
+        """Hand a batch to the connection, piece by piece; adds what each message's confirmation settles."""
         channel = self._channel
-        messages = b"".join(
-            message(event, self._exchange, channel.number, channel.max_content_size) for event in batch
-        )
+        drained: asyncio.Future[None] | None = None
         async with channel.lock:
-            async with asyncio.timeout(CONFIRM_TIMEOUT_S):
-                await channel.write_queue.put(ChannelFrame(messages, should_close=False))
-            # Nothing is awaited after `put`: no confirmation comes before it is expected.
-            for event in batch:
-                channel.delivery_tag += 1
-                confirmations.append(channel.create_future())
-                channel.confirmations[channel.delivery_tag] = confirmations[-1]
-                channel.message_id_delivery_tag[str(event.id)] = channel.delivery_tag
+            for piece, events in self._pieces(batch):
+                async with asyncio.timeout(CONFIRM_TIMEOUT_S):
+                    if drained is not None:
+                        await drained
+                    drained = channel.create_future()
+                    await channel.write_queue.put(
+                        ChannelFrame(piece, should_close=False, drain_future=drained)
+                    )
+                # Nothing is awaited after `put`: no confirmation comes before it is expected.
+                for event in events:
+                    channel.delivery_tag += 1
+                    confirmations.append(channel.create_future())
+                    channel.confirmations[channel.delivery_tag] = confirmations[-1]
+                    channel.message_id_delivery_tag[str(event.id)] = channel.delivery_tag
+
+    async def _drained(self, piece: asyncio.Future[None]) -> None:
+        await asyncio.wait([piece], timeout=CONFIRM_TIMEOUT_S)  # aiormq may have it raise CancelledError
+        if not piece.done() or piece.exception() is not None:
+            raise ConnectionResetError("the connection takes nothing more")
+
+    def _pieces(self, batch: Sequence[Outgoing]) -> Iterator[tuple[bytes, Sequence[Outgoing]]]:
+        """The batch's whole messages, joined until they are PIECE_BYTES; one of them may go beyond."""
+        channel, start, size = self._channel, 0, 0
+        messages: list[bytes] = []
+        for number, event in enumerate(batch, 1):
+            messages.append(message(event, self._exchange, channel.number, channel.max_content_size))
+            size += len(messages[-1])
+            if size >= PIECE_BYTES or number == len(batch):
+                yield b"".join(messages), batch[start:number]
+                messages, start, size = [], number, 0
 
     async def _confirmed(self, confirmations: Sequence[Confirmation]) -> None:
         """Wait while confirmations come, however slowly a busy broker sends them.

@@ -163,6 +163,47 @@ async def test_frames_keep_to_the_agreed_size_whoever_writes_beside() -> None:
         assert not sent
 
 
+async def test_a_large_batch_goes_in_pieces_as_the_connection_takes_them() -> None:
+    async with peer() as at, connected(at) as bus:
+        batch = events(64, "x" * 500_000)
+        at.sessions[0].reading.clear()
+        at.sessions[1].reading.clear()
+        publishing = asyncio.create_task(bus.publish(batch))
+        await asyncio.sleep(0.3)
+        channel = bus._publisher._channel  # type: ignore[union-attr]
+        assert channel.delivery_tag * 500_000 < 8 * publisher.PIECE_BYTES
+        at.sessions[0].reading.set()
+        at.sessions[1].reading.set()
+        session = await arrived(at, 64)
+        session.send(1, Ack(64, multiple=True))
+        assert len(await publishing) == 64
+
+
+async def test_a_batch_cancelled_half_way_leaves_whole_messages_and_a_channel_that_counts_on() -> None:
+    async with peer() as at, connected(at) as bus:
+        for session in at.sessions:
+            session.reading.clear()
+        large = asyncio.create_task(bus.publish(events(64, "x" * 500_000)))
+        await asyncio.sleep(0.1)
+        large.cancel()
+        batch = events(2)
+        small = asyncio.create_task(bus.publish(batch))
+        for session in at.sessions:
+            session.reading.set()
+        last = {str(event.id) for event in batch}
+        await eventually(lambda: at.publisher and len(at.publisher.published) > 2)
+
+        def both() -> bool:
+            came = {one.header.properties.message_id for one in at.publisher.published}  # type: ignore[union-attr]
+            return last <= came
+
+        await eventually(both)
+        session = at.publisher  # type: ignore[assignment]
+        assert len(session.published) < 64
+        session.send(1, Ack(len(session.published), multiple=True))
+        assert numbers(batch, await small) == [1, 2]
+
+
 async def test_a_broker_that_takes_nothing_is_not_left_nor_sent_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publisher, "CONFIRM_TIMEOUT_S", 0.1)
     async with peer() as at, connected(at) as bus:
