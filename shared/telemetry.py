@@ -24,6 +24,8 @@ TRACEPARENT: ContextVar[str | None] = ContextVar("traceparent", default=None)
 _TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})")
 # From the environment once per process: os.urandom is one system call, and ids need no more.
 _FLAGS = "01"
+# Loggers that quote whole messages as they came over the wire: of their lines the template is enough.
+_QUOTING = {"aiormq.channel"}
 
 REQUESTS = Histogram(
     "c360_request_seconds",
@@ -117,6 +119,8 @@ class _JsonFormatter(logging.Formatter):
         if record.exc_info and record.exc_info[1] is not None:
             # The message of a library that logs an exception often repeats it; its template does not.
             event |= {"event": str(record.msg)[:200]} | safe_error(record.exc_info[1])
+        elif record.name in _QUOTING:
+            event["event"] = str(record.msg)[:200]
         else:
             event["event"] = record.getMessage()[:500]
         rendered = structlog.processors.JSONRenderer()(None, "", _add_context(None, "", event))

@@ -1,6 +1,8 @@
 """What goes over the wire, against a peer that confirms, returns, delivers and ends when the test says."""
 
 import asyncio
+import io
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,6 +13,7 @@ from pamqp import commands
 from pamqp.body import ContentBody
 from pamqp.heartbeat import Heartbeat
 
+from shared import telemetry
 from shared.messaging import publisher
 from shared.messaging.bus import BusAway, Outgoing
 from shared.messaging.rabbit import RabbitBus
@@ -138,6 +141,25 @@ async def test_late_confirmations_of_a_cancelled_batch_are_not_taken_for_the_nex
         session = await arrived(at, 5)
         session.send(1, *back(session, 1), Ack(3, multiple=True), Nack(4), Ack(5))
         assert numbers(batch, await second) == [2]
+
+
+async def test_a_message_that_comes_back_late_is_logged_without_its_body() -> None:
+    lines = io.StringIO()
+    handler = logging.StreamHandler(lines)
+    handler.setFormatter(telemetry._JsonFormatter())
+    logging.getLogger("aiormq.channel").addHandler(handler)
+    try:
+        async with peer() as at, connected(at) as bus:
+            publishing = asyncio.create_task(bus.publish(events(1, '{"email":"lilei@example.com"}')))
+            session = await arrived(at, 1)
+            publishing.cancel()
+            await asyncio.wait([publishing])
+            session.send(1, *back(session, 1), Ack(1))
+            await eventually(lines.getvalue)
+    finally:
+        logging.getLogger("aiormq.channel").removeHandler(handler)
+    assert "Unhandled message" in lines.getvalue()
+    assert "lilei" not in lines.getvalue()
 
 
 async def test_frames_keep_to_the_agreed_size_whoever_writes_beside() -> None:
