@@ -20,7 +20,6 @@ pytestmark = [pytest.mark.processes, pytest.mark.broker]
 def operator(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("C360_URL", system.url)
     monkeypatch.setenv("C360_KEY", system.key)
-    monkeypatch.setenv("COLUMNS", "200")
 
 
 async def c360(line: str) -> Result:
