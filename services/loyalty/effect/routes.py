@@ -7,6 +7,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
+from pydantic import Field
 
 from services.loyalty.effect import rules, store
 from services.loyalty.effect.rules import CONFIDENCE, ENOUGH, Estimate, Matched
@@ -17,12 +18,14 @@ from services.loyalty.settings import LoyaltySettings
 from shared.clock import utc_now
 from shared.problems import FieldError, Invalid, NotFound
 from shared.web.dependencies import Pool
+from shared.web.schemas import EARLIEST, LATEST
 from shared.web.security import scope
 
 router = APIRouter(tags=["effects"])
 
 MAX_PERIOD = timedelta(days=366)
 PURCHASES, SPEND, CHURN = range(3)  # the rows of Observations.outcomes
+Day = Annotated[date, Field(ge=EARLIEST.date(), le=LATEST.date())]
 Name = Annotated[str | None, Query(max_length=64, pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 
 _WHY: dict[Status, str] = {
@@ -46,10 +49,8 @@ async def read_effect(
     *,
     pool: Pool,
     request: Request,
-    start: Annotated[date, Query(alias="from", description="The first day (UTC).")],
-    end: Annotated[
-        date | None, Query(alias="to", description="Before this day; today when left out.")
-    ] = None,
+    start: Annotated[Day, Query(alias="from", description="The first day (UTC).")],
+    end: Annotated[Day | None, Query(alias="to", description="Before this day; today when left out.")] = None,
     reward: UUID | None = None,
     rule: Name = None,
     tier: Name = None,

@@ -106,5 +106,7 @@ async def test_it_says_when_nothing_can_be_told(client: httpx.AsyncClient, ledge
     assert await refused(tier="gold", to="2026-01-05") == "invalid"
     assert await refused(tier="gold", to="2028-01-05") == "invalid"
     assert await refused(tier="gold", days=1) == "invalid"
+    assert await refused(tier="gold", **{"from": "0001-01-01", "to": "0001-02-01"}) == "invalid"
+    assert await refused(tier="gold", **{"from": "9999-12-01", "to": "9999-12-31"}) == "invalid"
     assert await refused(tier="wood") == "nothing-to-look-at"
     assert await refused(reward=uuid4()) == "nothing-to-look-at"
