@@ -30,8 +30,9 @@ Name = Annotated[str | None, Query(max_length=64, pattern=r"^[a-z0-9][a-z0-9_-]*
 
 _WHY: dict[Status, str] = {
     "estimated": (
-        "Compared with members of the same tier, recency and frequency. A reason to have it that is also a"
-        " reason to buy, and shows in none of these, is not taken out."
+        "Compared with members of the same tier, recency and frequency who had not had it yet; what those of"
+        " them gain who get it later makes the effect look smaller. A reason to have it that is also a reason"
+        " to buy, and shows in none of these, is not taken out."
     ),
     "nobody-had-it": "Nobody had it for the first time in this period.",
     "too-early": "The days after it are not over for anybody; ask for an earlier period or fewer days.",

@@ -1,8 +1,12 @@
 """What something did to those who had it, against comparable members who did not. Pure.
 
-Weeks are compared: whoever had it in a week is set beside members who had it neither before nor until the
-outcome was known, of the same tier when the week began and of the same recency and frequency when it ended.
-The outcome is what they bought in the days after the week.
+Weeks are compared: whoever first had it in a week is set beside members who had not had it by its end, of
+the same tier when the week began and of the same recency and frequency when it ended. The outcome is what
+they bought in the days after the week. Those who get it in these days stay among the others: to leave them
+out would choose by what came after, and whoever buys less gets less (a rule of purchases would be compared
+with members who bought nothing). So each week is a trial of having it now against not yet (Danaei et al.
+2013, Statistical Methods in Medical Research 22, 70-96), and what those who get it later gain of it makes the
+effect look smaller.
 
 The effect on those who had it is the mean over them of y - ȳ(stratum), where ȳ is the mean of the stratum's
 members without it. Its standard error comes from the influence function of that estimator with discrete
@@ -41,13 +45,15 @@ Integers = NDArray[np.int64]
 class History:
     """A member: days (since any fixed day) of purchases, sorted, what they spent, and tiers by their day.
 
-    `had_at` is the day on which they first had what is looked at.
+    `had_at` is the day on which they first had what is looked at. `control`: whether they may stand for those
+    who have not had it; not those who are looked at only for having had it, or these would be too many there.
     """
 
     days: Sequence[float]
     spent: Sequence[int]
     tiers: Sequence[tuple[float, str]] = ()
     had_at: float | None = None
+    control: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +101,8 @@ def observe(
         if any(h.had_at is not None and week <= h.had_at < min(week + WEEK, end) for h in histories):
             for index, history in enumerate(histories):
                 had = history.had_at is not None and week <= history.had_at < min(week + WEEK, end)
-                if not had and history.had_at is not None and history.had_at < known:
+                had_before = history.had_at is not None and history.had_at < week + WEEK
+                if not had and (had_before or not history.control):
                     continue
                 like = _like(history, week)
                 if like is None:

@@ -19,7 +19,7 @@ from shared.problems import Invalid
 Kind = Literal["reward", "rule", "tier"]
 
 WITH_IT = 5_000  # members who had it, at most
-WITHOUT = 10_000  # members to compare them with, at most
+WITHOUT = 10_000  # members of whom those without it are taken, at most
 PURCHASES = 2_000_000  # of all of them, at most
 DAY_S = 86_400.0
 
@@ -45,13 +45,33 @@ _HAD: dict[Kind, str] = {
          WHERE to_tier = $1 AND $2::timestamptz < $3::timestamptz AND $4::numeric >= 0 GROUP BY customer_id
     """,
 }
-# Members who bought from $1 until before $2 and are not among those who had it ($3).
-_OTHERS = """
-    SELECT customer_id FROM (SELECT DISTINCT customer_id FROM deeds
-                              WHERE kind = 'purchase' AND occurred_at >= $1 AND occurred_at < $2) AS buyer
-     WHERE NOT EXISTS (SELECT FROM unnest($3::uuid[]) AS had (id) WHERE had.id = buyer.customer_id)
-     ORDER BY hashtextextended(customer_id::text, 360), customer_id LIMIT $4
-"""
+# Who is looked at: a sample of those who first had it in the period, and one of all who bought from $5 until
+# before $3 and had not had it when the period began (`control`), who may get it later. At most $6 and $7. How
+# many had it and what it cost is told of all.
+_MEMBERS: dict[Kind, str] = {
+    kind: f"""
+        WITH had AS MATERIALIZED ({had}),
+        inside AS MATERIALIZED (SELECT * FROM had WHERE at >= $2 AND at < $3),
+        chosen AS (
+            SELECT customer_id FROM inside
+             ORDER BY hashtextextended(customer_id::text, 360), customer_id LIMIT $6
+        ), buyers AS (
+            SELECT customer_id FROM (SELECT DISTINCT customer_id FROM deeds WHERE kind = 'purchase'
+                                        AND occurred_at >= $5 AND occurred_at < $3) AS buyer
+             WHERE NOT EXISTS (SELECT FROM had WHERE had.customer_id = buyer.customer_id AND had.at < $2)
+             ORDER BY hashtextextended(customer_id::text, 360), customer_id LIMIT $7
+        ), members AS (
+            SELECT customer_id, buyers.customer_id IS NOT NULL AS control
+              FROM chosen FULL JOIN buyers USING (customer_id)
+        )
+        SELECT total.with_it, total.cost, member.customer_id, member.at, member.control
+          FROM (SELECT count(*) AS with_it, sum(cost) AS cost FROM inside) AS total
+          LEFT JOIN (SELECT customer_id, had.at, control
+                       FROM members LEFT JOIN had USING (customer_id)) AS member ON true
+         ORDER BY member.customer_id
+    """  # noqa: S608 - our own statements
+    for kind, had in _HAD.items()
+}
 # Index: deeds_of_member.
 _PURCHASES = """
     SELECT customer_id, occurred_at, CASE WHEN currency = $4 THEN amount ELSE 0 END AS spent FROM deeds
@@ -113,25 +133,22 @@ async def read(pool: asyncpg.Pool, asked: Question, *, currency: str, cost_per_p
         connection.transaction(isolation="repeatable_read", readonly=True),
     ):
         try:
-            had = await connection.fetch(_HAD[asked.kind], asked.id, asked.start, asked.end, cost_per_point)
-            inside = [row for row in had if asked.start <= row["at"] < asked.end]
-            inside.sort(key=lambda row: row["customer_id"])
-            chosen = {row["customer_id"]: row["at"] for row in inside[:: _step(len(inside))]}
-            had_it = [row["customer_id"] for row in had if row["at"] < last]
-            others = await connection.fetch(_OTHERS, first, asked.end, had_it, WITHOUT)
-            members = [*chosen, *(row["customer_id"] for row in others)]
-            bought = await connection.fetch(_PURCHASES, members, first, last, currency, PURCHASES + 1)
-            tiers = await connection.fetch(_TIERS, members)
+            looked_at = (asked.id, asked.start, asked.end, cost_per_point, first, WITH_IT, WITHOUT)
+            found = await connection.fetch(_MEMBERS[asked.kind], *looked_at)
+            members = [row for row in found if row["customer_id"] is not None]
+            ids = [row["customer_id"] for row in members]
+            bought = await connection.fetch(_PURCHASES, ids, first, last, currency, PURCHASES + 1)
+            tiers = await connection.fetch(_TIERS, ids)
         except asyncpg.QueryCanceledError as too_slow:
             raise TooMuch("It took too long; look at a shorter period.") from too_slow
     if len(bought) > PURCHASES:
         raise TooMuch("Look at a shorter period.")
-    costs = [row["cost"] for row in inside if row["cost"] is not None]
+    with_it, cost = found[0]["with_it"], found[0]["cost"]
     return Found(
-        histories=_histories(members, chosen, bought, tiers),
-        with_it=len(inside),
-        cost=round(sum(costs)) if costs else None,
-        sampled=len(chosen) < len(inside) or len(others) == WITHOUT,
+        histories=_histories(members, bought, tiers),
+        with_it=with_it,
+        cost=None if cost is None else round(cost),
+        sampled=with_it > WITH_IT or sum(row["control"] for row in members) == WITHOUT,
     )
 
 
@@ -140,16 +157,8 @@ def day(moment: datetime) -> float:
     return moment.astimezone(UTC).timestamp() / DAY_S
 
 
-def _step(count: int) -> int:
-    """Every how many-th member is looked at: ids are random, so this is a sample."""
-    return max(1, -(-count // WITH_IT))
-
-
 def _histories(
-    members: list[UUID],
-    had: dict[UUID, datetime],
-    bought: list[asyncpg.Record],
-    changes: list[asyncpg.Record],
+    members: list[asyncpg.Record], bought: list[asyncpg.Record], changes: list[asyncpg.Record]
 ) -> list[History]:
     days: dict[UUID, list[float]] = defaultdict(list)
     spent: dict[UUID, list[int]] = defaultdict(list)
@@ -160,5 +169,13 @@ def _histories(
     for row in changes:
         tiers[row["customer_id"]].append((day(row["at"]), row["to_tier"]))
     return [
-        History(days[m], spent[m], tiers[m], day(had[m]) if m in had else None) for m in members if m in days
+        History(
+            days[member],
+            spent[member],
+            tiers[member],
+            None if row["at"] is None else day(row["at"]),
+            row["control"],
+        )
+        for row in members
+        if (member := row["customer_id"]) in days
     ]

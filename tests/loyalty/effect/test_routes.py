@@ -8,6 +8,7 @@ import asyncpg
 import httpx
 import pytest
 
+from services.loyalty.effect import store
 from tests.loyalty.points import Ledger
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
@@ -110,3 +111,43 @@ async def test_it_says_when_nothing_can_be_told(client: httpx.AsyncClient, ledge
     assert await refused(tier="gold", **{"from": "9999-12-01", "to": "9999-12-31"}) == "invalid"
     assert await refused(tier="wood") == "nothing-to-look-at"
     assert await refused(reward=uuid4()) == "nothing-to-look-at"
+
+
+async def test_a_sample_is_taken_of_many_and_all_are_counted(
+    client: httpx.AsyncClient, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "WITH_IT", 40)
+    monkeypatch.setattr(store, "WITHOUT", 100)
+    with_it, without = ([uuid4() for _ in range(MEMBERS)] for _ in range(2))
+    await buy(ledger.pool, [(m, 1.0) for m in with_it + without], "purchase")
+    reward = await reward_of(ledger.pool, with_it)
+
+    found = await ask(client, reward=reward)
+    assert found["status"] == "estimated"
+    assert found["members"]["had_it"] == MEMBERS
+    assert found["members"]["sampled"] is True
+    assert 40 <= found["members"]["compared"] <= 100
+    assert found["cost"] == {"amount": 40_000, "currency": "CNY"}
+    assert found == await ask(client, reward=reward)
+
+
+async def test_who_gets_it_later_is_compared_until_then_and_who_had_it_before_is_not(
+    client: httpx.AsyncClient, ledger: Ledger
+) -> None:
+    now, later, before = ([uuid4() for _ in range(MEMBERS)] for _ in range(3))
+    await buy(ledger.pool, [(m, 1.0) for m in now + later + before], "purchase")
+    reward = await reward_of(ledger.pool, now)
+    for members, day in ((later, 40), (before, -9)):
+        await ledger.pool.executemany(
+            """INSERT INTO reward_redemptions (id, reward_id, customer_id, quantity, points, transfer_id,
+                                               redeemed_at)
+               VALUES ($1, $2, $3, 1, 100, $1, $4)""",
+            [(uuid4(), reward, member, START + timedelta(days=day)) for member in members],
+        )
+    found = await ask(client, reward=reward)
+    assert found["members"] == {
+        "had_it": MEMBERS,
+        "compared": MEMBERS,
+        "compared_with": MEMBERS,
+        "sampled": False,
+    }

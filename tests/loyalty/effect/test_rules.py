@@ -23,10 +23,18 @@ def test_what_is_bought_after_the_week_counts_and_nothing_else() -> None:
     assert seen(History([1], [5], had_at=3)).outcomes[:, 0].tolist() == [0, 0, 1]
 
 
-def test_who_had_it_before_or_gets_it_in_the_days_after_is_not_compared() -> None:
+def test_who_had_it_before_is_not_compared_and_who_gets_it_later_is_until_then() -> None:
     with_it = History([1], [1], had_at=3)
     others = [History([1], [1], had_at=at) for at in (-1, 7, 36, 37)] + [History([1], [1])]
-    assert seen(with_it, *others).member.tolist() == [0, 4, 5]
+    assert seen(with_it, *others).member.tolist() == [0, 2, 3, 4, 5]
+    both = seen(with_it, others[1], end=14.0)
+    assert (both.member.tolist(), both.had.tolist()) == ([0, 1, 1], [True, False, True])
+
+
+def test_who_is_looked_at_for_having_had_it_stands_for_nobody_else() -> None:
+    later = History([1], [1], had_at=8, control=False)
+    both = seen(History([1], [1], had_at=3), later, end=14.0)
+    assert (both.member.tolist(), both.had.tolist()) == ([0, 1], [True, True])
 
 
 def test_weeks_without_an_outcome_yet_are_left_out() -> None:
@@ -91,3 +99,19 @@ def test_without_an_effect_one_in_twenty_seems_to_have_one() -> None:
     chance = np.random.default_rng(8)
     estimates = [effect(comparable(_world(chance, 0.0)), 0) for _ in range(400)]
     assert np.mean([found.low > 0 or found.high < 0 for found in estimates]) <= 0.08
+
+
+def test_a_rule_that_pays_for_purchases_and_changes_nothing_seems_to_change_nothing() -> None:
+    """All buy alike, and a purchase in three is paid for: who is paid later is who buys later."""
+    chance = np.random.default_rng(9)
+
+    def member() -> History:
+        days = np.sort(chance.uniform(-60, 100, chance.poisson(5)))
+        paid = days[chance.random(len(days)) < 1 / 3]
+        return History(days.tolist(), [100] * len(days), (), float(paid[0]) if len(paid) else None)
+
+    worlds = [comparable(seen(*(member() for _ in range(500)), after=60.0)) for _ in range(60)]
+    purchases, churn = ([effect(world, each) for world in worlds] for each in (PURCHASES, CHURN))
+    assert np.mean([found.difference for found in purchases]) == pytest.approx(0, abs=0.15)
+    assert np.mean([found.difference for found in churn]) == pytest.approx(0, abs=0.05)
+    assert np.mean([found.low > 0 or found.high < 0 for found in purchases]) <= 0.12
