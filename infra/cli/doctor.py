@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import asyncpg
 import typer
@@ -22,20 +23,30 @@ if TYPE_CHECKING:
 SESSION = {"work_mem": "256MB", "statement_timeout": "0", "jit": "off", "timezone": "UTC"}
 
 
-def ledger(as_json: JsonOption = False) -> None:
+def ledger(
+    seal: Annotated[
+        str | None,
+        typer.Option(metavar="POSITION:HASH", help="The newest seal of an earlier run, kept elsewhere."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Recompute every balance, lot, sum and hash of the loyalty ledger; name the first row that differs.
 
     Reads loyalty's database directly: C360_DATABASE_URL, or the embedded one, running or not. Exits with 1
-    when something differs. Who keeps the newest seal elsewhere sees when what it covers was rewritten.
+    when something differs. Who may write everything can also seal anew, and remove what is newest: keep the
+    newest seal elsewhere and give it as --seal, and that is found too.
 
     Examples:
 
         c360 doctor ledger
 
+        c360 doctor ledger --seal 1018333:401bd78f...
+
         C360_DATABASE_URL=postgresql://postgres@db/ c360 doctor ledger --json
     """
+    kept = None if seal is None else _kept(seal)
     with _server() as url:
-        report = asyncio.run(_audit(url, quiet=as_json))
+        report = asyncio.run(_audit(url, kept, quiet=as_json))
     if as_json:
         print_json({"sound": report.difference is None} | asdict(report))
     else:
@@ -44,7 +55,14 @@ def ledger(as_json: JsonOption = False) -> None:
         raise typer.Exit(1)
 
 
-async def _audit(url: str, *, quiet: bool) -> "Report":
+def _kept(seal: str) -> tuple[int, str]:
+    found = re.fullmatch(r"(\d{1,18}):([0-9a-f]{64})", seal.strip().lower())
+    if found is None:
+        raise Refused("A seal is its position and its hash, as this command prints it: 12:9f86d08…")
+    return int(found[1]), found[2]
+
+
+async def _audit(url: str, kept: tuple[int, str] | None, *, quiet: bool) -> "Report":
     from infra.parts import part_named
     from services.loyalty.ledger.audit import audit
 
@@ -63,6 +81,7 @@ async def _audit(url: str, *, quiet: bool) -> "Report":
                 connection,
                 lambda what, done, steps: bar.update(task, description=what, completed=done, total=steps),
                 beside,
+                kept,
             )
     except asyncpg.UndefinedTableError as error:
         raise Refused("Loyalty's database is not at its newest revision; run `c360 migrate`.") from error
@@ -77,9 +96,7 @@ def _show(report: "Report") -> None:
     if report.head is not None:
         position, sealed = report.head
         late = rows["transfers"] - rows["seals"]
-        console.print(
-            f"newest seal {position:,}: {sealed}; {late:,} transfers not sealed yet", highlight=False
-        )
+        console.print(f"newest seal {position}:{sealed}; {late:,} transfers not sealed yet", highlight=False)
     if report.difference is None:
         console.print("[green]sound[/]")
     else:

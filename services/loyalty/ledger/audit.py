@@ -61,16 +61,13 @@ CHECKS: dict[str, str] = {
          ORDER BY coalesce(l.id, u.lot_id) LIMIT 1
     """,
     "every transfer changes the lots by what it moves": """
-        SELECT 'transfer ' || coalesce(e.transfer_id, l.transfer_id) AS subject,
-               coalesce(e.points, 0)::text AS expected, coalesce(l.points, 0)::text AS found
-          FROM (SELECT transfer_id, sum(points) AS points FROM entries WHERE balance IS NOT NULL
-                 GROUP BY transfer_id) AS e
-          FULL JOIN (SELECT transfer_id, sum(points) AS points
-                       FROM (SELECT transfer_id, points FROM lots
-                             UNION ALL SELECT transfer_id, -points FROM uses) AS change
-                      GROUP BY transfer_id) AS l ON l.transfer_id = e.transfer_id
-         WHERE coalesce(e.points, 0) <> coalesce(l.points, 0)
-         ORDER BY 1 LIMIT 1
+        SELECT 'transfer ' || transfer_id AS subject, sum(moved)::text AS expected,
+               sum(changed)::text AS found
+          FROM (SELECT transfer_id, points AS moved, 0 AS changed FROM entries WHERE balance IS NOT NULL
+                UNION ALL SELECT transfer_id, 0, points FROM lots
+                UNION ALL SELECT transfer_id, 0, -points FROM uses) AS part
+         GROUP BY transfer_id HAVING sum(moved) <> sum(changed)
+         ORDER BY transfer_id LIMIT 1
     """,
     "every running balance follows from the one before": """
         SELECT 'entry ' || id AS subject, running::text AS expected, balance::text AS found
@@ -96,7 +93,7 @@ CHECKS: dict[str, str] = {
                         UNION ALL
                         SELECT NULL, merged, -earned, -spent, 0, 0 FROM merges WHERE undone_at IS NULL
                         UNION ALL
-                        SELECT id, owner, 0, 0, earned, spent FROM accounts WHERE kind <= 'hold') AS part
+                        SELECT id, owner, 0, 0, earned, spent FROM accounts) AS part
                  GROUP BY owner) AS customer
          WHERE earned <> kept_earned OR spent <> kept_spent
          ORDER BY id LIMIT 1
@@ -117,6 +114,37 @@ CHECKS: dict[str, str] = {
          WHERE coalesce(h.due, 0) <> coalesce(l.points, 0)
          ORDER BY 1 LIMIT 1
     """,
+    "every hold is what was set aside and what was spent of it": """
+        SELECT 'hold ' || coalesce(h.id, t.id) AS subject,
+               coalesce(t.points::text, 'no transfer') || ', ' || coalesce(spent.points, 0) AS expected,
+               coalesce(h.points::text, 'no hold') || ', ' || coalesce(h.captured, 0) AS found
+          FROM holds AS h
+          FULL JOIN (SELECT id, points FROM transfers WHERE kind = 'hold') AS t ON t.id = h.id
+          LEFT JOIN (SELECT l.hold, sum(u.points) AS points
+                       FROM lots AS l JOIN uses AS u ON u.lot_id = l.id
+                       JOIN transfers AS capture ON capture.id = u.transfer_id
+                      WHERE l.hold IS NOT NULL AND capture.kind = 'redemption' GROUP BY l.hold) AS spent
+                 ON spent.hold = coalesce(h.id, t.id)
+         WHERE h.points IS DISTINCT FROM t.points OR coalesce(h.captured, 0) <> coalesce(spent.points, 0)
+         ORDER BY 1 LIMIT 1
+    """,
+    "every lot lies in an account of its kind": """
+        SELECT 'lot ' || id AS subject, wanted::text AS expected, kind::text AS found
+          FROM (SELECT l.id, a.kind, CASE WHEN l.hold IS NOT NULL THEN 'hold'::account_kind
+                                          WHEN l.pending_until IS NOT NULL THEN 'pending'::account_kind
+                                          ELSE 'member'::account_kind END AS wanted
+                  FROM lots AS l JOIN accounts AS a ON a.id = l.account_id) AS lot
+         WHERE kind <> wanted
+         ORDER BY id LIMIT 1
+    """,
+    "every merged customer leads to the survivor": """
+        SELECT 'account ' || a.id AS subject, coalesce(m.survivor::text, 'nobody') AS expected,
+               coalesce(a.merged_into::text, 'nobody') AS found
+          FROM accounts AS a
+          LEFT JOIN merges AS m ON m.merged = a.owner AND m.undone_at IS NULL AND a.kind = 'member'
+         WHERE a.merged_into IS DISTINCT FROM m.survivor
+         ORDER BY a.id LIMIT 1
+    """,
 }
 
 CHAIN = "every seal covers its transfer and the seal before it"
@@ -129,27 +157,45 @@ _COUNTS = """
 """
 _HEAD = "SELECT position, encode(hash, 'hex') AS hash FROM seals ORDER BY position DESC LIMIT 1"
 # $1: the seals after this one, to $2. A hash is made of the kept hash before it, so a row that was changed
-# shows at its own seal, and a seal that was made to fit shows at the next.
+# shows at its own seal, and a seal that was made to fit or taken out shows at the next.
 _BROKEN_SEAL = """
     SELECT 'transfer ' || transfer_id || ' (seal ' || position || ')' AS subject,
-           coalesce(encode(expected, 'hex'), 'no transfer') AS expected, encode(hash, 'hex') AS found
+           CASE WHEN after < position - 1 THEN 'seal ' || position - 1 || ' before it'
+                ELSE coalesce(encode(expected, 'hex'), 'no transfer') END AS expected,
+           CASE WHEN after < position - 1 THEN 'seal ' || after ELSE encode(hash, 'hex') END AS found
       FROM (SELECT s.position, s.transfer_id, s.hash,
+                   coalesce(lag(s.position) OVER (ORDER BY s.position), 0) AS after,
                    sha256(CASE s.position WHEN 1 THEN ''::bytea
                                           ELSE lag(s.hash) OVER (ORDER BY s.position) END
                           || c.content) AS expected
               FROM seals AS s LEFT JOIN sealable AS c ON c.transfer_id = s.transfer_id
              WHERE s.position BETWEEN $1 AND $2) AS chain
-     WHERE position > $1 AND hash IS DISTINCT FROM expected
+     WHERE position > $1 AND (after < position - 1 OR hash IS DISTINCT FROM expected)
      ORDER BY position LIMIT 1
 """
+UNSEALED = "nothing older than the newest seal is without one"
+# Not while the newest seal is of a server that this ledger was restored from: its numbers lie ahead.
+_UNSEALED = """
+    WITH newest AS (
+        SELECT t.posted_in, t.id FROM seals AS s JOIN transfers AS t ON t.id = s.transfer_id
+         WHERE t.posted_in < pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+           AND s.position = (SELECT max(position) FROM seals)
+    )
+    SELECT 'transfer ' || t.id AS subject, 'a seal' AS expected, 'none' AS found
+      FROM newest JOIN transfers AS t ON (t.posted_in, t.id) < (newest.posted_in, newest.id)
+     WHERE NOT EXISTS (SELECT FROM seals AS s WHERE s.transfer_id = t.id)
+     ORDER BY t.id LIMIT 1
+"""
+KEPT = "the seal that was kept is still there"
+_SEAL = "SELECT encode(hash, 'hex') FROM seals WHERE position = $1"
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
     """How many rows were looked at, the newest seal, and the first difference, if there is one.
 
-    Whoever keeps a `head` elsewhere can tell later whether the history up to it is still the same: the seal
-    at its position must have its hash.
+    Whoever keeps a `head` elsewhere can tell later whether the history up to it is still the same: `audit`
+    takes it as `kept`.
     """
 
     rows: dict[str, int]
@@ -161,18 +207,20 @@ async def audit(
     connection: asyncpg.Connection,
     progress: Callable[[str, int, int], None] = lambda *_: None,
     beside: asyncpg.Connection | None = None,
+    kept: tuple[int, str] | None = None,
 ) -> Report:
     """Run every check, each until it finds a difference.
 
     Args:
         progress: told what was looked at, how many steps are done and how many there are.
         beside: another connection, on which the chain is checked meanwhile.
+        kept: the `head` of an earlier report; it must still be there.
     """
     rows = dict(await connection.fetchrow(_COUNTS))
     newest = await connection.fetchrow(_HEAD)
     head = (newest["position"], newest["hash"]) if newest else None
     starts = range(0, head[0] if head else 0, CHAIN_CHUNK)
-    steps, done = len(CHECKS) + len(starts), 0
+    steps, done = len(CHECKS) + len(starts) + 1, 0
 
     def step(name: str) -> None:
         nonlocal done
@@ -180,6 +228,10 @@ async def audit(
         progress(name, done, steps)
 
     async def sums() -> Difference | None:
+        if kept is not None:
+            found = await connection.fetchval(_SEAL, kept[0])
+            if found != kept[1]:
+                return Difference(KEPT, f"seal {kept[0]}", kept[1], found or "no seal")
         for name, query in CHECKS.items():
             if row := await connection.fetchrow(query):
                 return Difference(name, row["subject"], row["expected"], row["found"])
@@ -191,6 +243,9 @@ async def audit(
             if row := await (beside or connection).fetchrow(_BROKEN_SEAL, start, start + CHAIN_CHUNK):
                 return Difference(CHAIN, row["subject"], row["expected"], row["found"])
             step(CHAIN)
+        if row := await (beside or connection).fetchrow(_UNSEALED):
+            return Difference(UNSEALED, row["subject"], row["expected"], row["found"])
+        step(UNSEALED)
         return None
 
     if beside is not None:

@@ -12,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 from services.loyalty import section
 from services.loyalty.ledger import statement, store
 from services.loyalty.ledger.answers import page
-from services.loyalty.ledger.audit import CHAIN, CHECKS, audit
+from services.loyalty.ledger.audit import CHAIN, CHECKS, UNSEALED, audit
 from services.loyalty.ledger.refusals import AuditTookTooLong, LiabilityTookTooLong, UnknownMember
 from services.loyalty.ledger.schemas import (
     AuditOut,
@@ -84,7 +84,7 @@ async def run_audit(pool: Pool) -> AuditOut:
         raise AuditTookTooLong("Run `c360 doctor ledger`; it shows how far it is.") from error
     return AuditOut(
         sound=report.difference is None,
-        checks=[*CHECKS, CHAIN],
+        checks=[*CHECKS, CHAIN, UNSEALED],
         rows=report.rows,
         head=SealOut(position=report.head[0], hash=report.head[1]) if report.head else None,
         first_difference=DifferenceOut(**asdict(report.difference)) if report.difference else None,

@@ -1,5 +1,6 @@
 """The audit finds what was changed behind the ledger's back, and names it."""
 
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import asyncpg
@@ -34,8 +35,8 @@ async def test_a_sound_ledger_is_told_so_with_what_was_looked_at(ledger: Ledger)
         report = await audit(connection, lambda _, done, steps_in_all: steps.append((done, steps_in_all)))
     assert report.difference is None
     assert report.rows == {"accounts": 4, "transfers": 6, "entries": 12, "lots": 2, "seals": 0}
-    assert [done for done, _ in steps] == list(range(1, len(CHECKS) + 1))
-    assert {steps_in_all for _, steps_in_all in steps} == {len(CHECKS)}
+    assert [done for done, _ in steps] == list(range(1, len(CHECKS) + 2))
+    assert {steps_in_all for _, steps_in_all in steps} == {len(CHECKS) + 1}
 
 
 @pytest.mark.parametrize(
@@ -83,6 +84,60 @@ async def test_the_first_difference_is_named(ledger: Ledger, change: str, check:
     assert check in difference.check
     assert difference.subject.startswith(subject)
     assert difference.expected != difference.found
+
+
+@pytest.mark.parametrize(
+    ("change", "check", "subject"),
+    [
+        ("UPDATE holds SET points = points + 1 WHERE closed_at IS NOT NULL", "every hold is what", "hold "),
+        ("UPDATE holds SET captured = captured - 1 WHERE captured > 0", "every hold is what", "hold "),
+        ("DELETE FROM holds WHERE closed_at IS NOT NULL", "every hold is what", "hold "),
+        ("UPDATE accounts SET kind = 'hold' WHERE owner = $1 AND kind = 'member'", "of its kind", "lot "),
+        (
+            "UPDATE accounts SET merged_into = $1 WHERE kind = 'member' AND merged_into IS NULL",
+            "leads to the survivor",
+            "account ",
+        ),
+        ("UPDATE accounts SET merged_into = NULL WHERE owner <> $1", "leads to the survivor", "account "),
+        (
+            "UPDATE seals SET position = position + 1 WHERE position = (SELECT max(position) FROM seals)",
+            CHAIN,
+            "transfer ",
+        ),
+    ],
+)
+async def test_holds_merges_and_kinds_of_accounts_are_compared_too(
+    ledger: Ledger, change: str, check: str, subject: str
+) -> None:
+    member, alone = await ledger.member(100), await ledger.member(7)
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    for captured in (20, None):
+        held = await store.hold(ledger.pool, member, 30, CAUSE, key(), expires_at=soon)
+        await store.capture(ledger.pool, held.hold_id, captured, CAUSE, key())
+    await store.hold(ledger.pool, member, 10, CAUSE, key(), expires_at=soon)
+    await ledger.merge(member, await ledger.member(5))
+    await ledger.seal_all()
+    await ledger.must_be_sound()
+    async with ledger.pool.acquire() as connection, connection.transaction():
+        await connection.execute("SET LOCAL session_replication_role = replica")
+        await connection.execute(change, *([alone] if "$1" in change else []))
+        difference = (await audit(connection)).difference
+    assert difference is not None
+    assert check in difference.check
+    assert difference.subject.startswith(subject)
+
+
+async def test_a_transfer_that_was_slipped_in_before_the_newest_seal_is_named(ledger: Ledger) -> None:
+    """In it every sum is right; only that it was never sealed gives it away."""
+    member = await ledger.member(100)
+    await ledger.seal_all()
+    forged = await ledger.earn(member, 5)
+    await tampered(ledger, "UPDATE transfers SET posted_in = 3 WHERE points = 5")
+    assert await upkeep.seal(ledger.pool, 100) == 0
+    async with ledger.pool.acquire() as connection:
+        difference = (await audit(connection)).difference
+    assert difference is not None
+    assert (difference.subject, difference.found) == (f"transfer {forged.transfer_id}", "none")
 
 
 async def test_points_reversed_twice_are_named(ledger: Ledger) -> None:

@@ -38,3 +38,34 @@ async def test_the_doctor_passes_a_sound_ledger_and_names_the_first_bad_row(
     assert code == 1
     assert "newest seal 2:" in said
     assert f"transfer {spent.transfer_id} (seal 2): expected" in said
+
+
+async def test_the_doctor_finds_a_history_that_was_shortened_by_the_seal_that_was_kept(
+    settings: LoyaltySettings, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("C360_DATABASE_URL", settings.database_url)
+    monkeypatch.setenv("C360_LOYALTY_DATABASE_NAME", settings.database)
+    member = await ledger.member(100)
+    newest = await ledger.earn(member, 30)
+    await ledger.seal_all()
+    _, said = await doctor()
+    kept = said.split("newest seal ", 1)[1].split(";")[0]
+    code, said = await doctor("--seal", kept)
+    assert code == 0, said
+
+    async with ledger.pool.acquire() as connection, connection.transaction():
+        await connection.execute("SET LOCAL session_replication_role = replica")
+        for change in (
+            "DELETE FROM seals WHERE transfer_id = $1",
+            "DELETE FROM lots WHERE transfer_id = $1",
+            "DELETE FROM entries WHERE transfer_id = $1",
+            "DELETE FROM transfers WHERE id = $1",
+        ):
+            await connection.execute(change, newest.transfer_id)
+        await connection.execute("UPDATE accounts SET balance = 100, earned = 100 WHERE owner = $1", member)
+    assert (await doctor())[0] == 0
+    code, said = await doctor("--seal", kept)
+    assert code == 1
+    assert "seal 2: expected" in said
+    code, said = await doctor("--seal", "2:abc")
+    assert code != 0
