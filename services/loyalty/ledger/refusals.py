@@ -77,4 +77,7 @@ class AuditTookTooLong(Conflict):
 
 
 class LiabilityTookTooLong(Conflict):
-    slug, title = "liability-took-too-long", "Too much moved in this period to be summed within a request"
+    slug, title = (
+        "liability-took-too-long",
+        "Too much moved since the period began to be summed within a request",
+    )

@@ -64,7 +64,7 @@ async def read_liability(
     try:
         found = await statement.liability(pool, since, to)
     except asyncpg.QueryCanceledError as error:
-        raise LiabilityTookTooLong("Ask for a shorter period.") from error
+        raise LiabilityTookTooLong("Ask for a period that begins later.") from error
     return LiabilityOut(
         points=found["points"],
         cost=Money(amount=found["cost"], currency=settings.currency),

@@ -158,7 +158,8 @@ class LiabilityOut(BaseModel):
     cost: Money
     by_expiry: list[ExpiryMonth]
     expected_breakage: int = Field(
-        description="Points that will likely expire: the share of the last two years, of what can."
+        description="Points that will likely expire: of what each month's lots began with, the share that"
+        " lapsed in the last two years, at most what is left."
     )
     period: Period
 

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -53,13 +53,15 @@ _LOTS = """
 """
 
 # What is outstanding, by the month in which it expires; adds up to the customers' balances, pending and held.
-# Of points that could expire in the last two years, `lapsed` of `brought` did. $1 and $2: the period whose
-# movements are summed; a transfer's id begins with the time at which it was posted. Index: transfers_pkey.
+# `brought`: with how many points these months' lots began, whatever has become of them. Of points that could
+# expire in the last two years, `lapsed` of `brought` did. $1 and $2: the period whose movements are summed; a
+# transfer's id begins with the time at which it was posted. Index: transfers_pkey.
 _LIABILITY = """
-    WITH outstanding AS (
+    WITH months AS (
         SELECT to_char(nullif(expires_at, 'infinity') AT TIME ZONE 'UTC', 'YYYY-MM') AS month,
-               sum(remaining) AS points, sum(remaining * cost_per_point) AS cost
-          FROM lots WHERE open GROUP BY 1
+               sum(remaining) AS points, sum(remaining * cost_per_point) AS cost,
+               coalesce(sum(points) FILTER (WHERE origin IS NULL), 0) AS brought
+          FROM lots WHERE open OR expires_at > now() GROUP BY 1
     ), past AS (
         SELECT coalesce(sum(points) FILTER (WHERE origin IS NULL), 0) AS brought,
                (SELECT coalesce(sum(u.points), 0) FROM lots AS l JOIN uses AS u ON u.lot_id = l.id
@@ -74,11 +76,11 @@ _LIABILITY = """
          WHERE t.id >= uuid7_floor($1) GROUP BY 1, 2
     )
     SELECT (SELECT coalesce(sum(balance), 0) FROM accounts WHERE balance IS NOT NULL) AS points,
-           (SELECT round(coalesce(sum(cost), 0)) FROM outstanding) AS cost,
+           (SELECT round(coalesce(sum(cost), 0)) FROM months) AS cost,
            (SELECT coalesce(jsonb_agg(jsonb_build_object(
-                   'month', month, 'points', points, 'cost', round(cost)) ORDER BY month NULLS LAST), '[]')
-              FROM outstanding)::text AS by_expiry,
-           (SELECT coalesce(sum(points), 0) FROM outstanding WHERE month IS NOT NULL) AS expiring,
+                   'month', month, 'points', points, 'cost', round(cost), 'brought', brought)
+                   ORDER BY month NULLS LAST), '[]')
+              FROM months WHERE points > 0)::text AS by_expiry,
            past.brought, past.lapsed,
            (SELECT coalesce(sum(points), 0) FROM moved) AS since,
            (SELECT coalesce(jsonb_object_agg(kind, points), '{}')::text FROM moved WHERE NOT later) AS moved
@@ -136,12 +138,12 @@ async def liability(connection: Connection, since: datetime, until: datetime) ->
     row = await connection.fetchrow(_LIABILITY, since, until)
     moved = {kind: int(points) for kind, points in orjson.loads(row["moved"]).items()}
     points, opening = int(row["points"]), int(row["points"]) - int(row["since"])
-    brought, lapsed = int(row["brought"]), int(row["lapsed"])
+    months = orjson.loads(row["by_expiry"])
     return {
         "points": points,
         "cost": int(row["cost"]),
-        "by_expiry": orjson.loads(row["by_expiry"]),
-        "expected_breakage": int(row["expiring"]) * lapsed // brought if brought else 0,
+        "by_expiry": months,
+        "expected_breakage": expected_breakage(months, int(row["lapsed"]), int(row["brought"])),
         "period": {
             "from": since,
             "to": until,
@@ -154,6 +156,23 @@ async def liability(connection: Connection, since: datetime, until: datetime) ->
             "closing": opening + sum(moved.values()),
         },
     }
+
+
+def expected_breakage(months: Sequence[Mapping[str, Any]], lapsed: int, brought: int) -> int:
+    """How many of the outstanding points will likely expire.
+
+    Of what a month's lots began with, the share that lapsed before: most of what is spent is spent early, so
+    of what is left a larger share lapses than of what was brought, and at most all of it.
+
+    Args:
+        months: of each `month` (None: never expire) the `points` outstanding and those `brought`.
+        lapsed: of the points whose time passed in the last two years, how many expired
+        brought: of how many.
+    """
+    if brought == 0:
+        return 0
+    dated = [month for month in months if month["month"] is not None]
+    return sum(min(month["points"], month["brought"] * lapsed // brought) for month in dated)
 
 
 def _lines(rows: list[tuple[Any, ...]]) -> str:
