@@ -363,7 +363,7 @@ async def test_the_statement_names_the_lots_and_is_also_csv(client: httpx.AsyncC
     assert [row["points"] for row in rows] == ["-20", "-30", "100"]
     assert rows[1]["reason"] == "'=HYPERLINK(1)"
     assert rows[1]["transfer_id"] == spent.json()["transfer_id"]
-    assert rows[1]["lots"] == f"'-30 earned by {earned_by}, expires never"
+    assert rows[1]["lots"] == f"{earned_by} -30, expires never"
     assert is_problem(await client.get(f"/v1/loyalty/{uuid4()}/entries?format=csv"), 404, "unknown-member")
 
 

@@ -186,7 +186,6 @@ def _cell(value: Any) -> Any:
 
 
 def _told(lots: list[dict[str, Any]]) -> str:
-    return "; ".join(
-        f"{lot['points']:+d} earned by {lot['earned_by']}, expires {lot['expires_at'] or 'never'}"
-        for lot in lots
-    )
+    """Whose earning's points they are, how many came or went, when they expire. It starts no formula."""
+    told = [f"{lot['earned_by']} {lot['points']:+d}, expires {lot['expires_at'] or 'never'}" for lot in lots]
+    return "; ".join([*told, "and perhaps more"] if len(told) == LOTS_SHOWN else told)

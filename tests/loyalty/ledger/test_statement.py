@@ -100,3 +100,6 @@ async def test_a_statement_as_csv_is_whole_and_starts_no_formula(ledger: Ledger)
     assert {line["reason"] for line in lines[1:701]} == {
         reason if reason[0] in "a两" else f"'{reason}" for reason in reasons
     }
+    earned, spent = lines[1], lines[0]
+    assert earned["lots"] == f"{earned['transfer_id']} +1, expires never"
+    assert spent["lots"].split("; ")[0] == f"{lines[-1]['transfer_id']} -1, expires never"
