@@ -254,6 +254,23 @@ async def test_a_transfer_is_reversed_once(client: httpx.AsyncClient) -> None:
     assert is_problem(await post(client, f"/v1/transfers/{uuid4()}/reverse", {}), 404, "unknown-transfer")
 
 
+async def test_what_callers_put_into_their_keys_is_not_kept(
+    client: httpx.AsyncClient, ledger: Ledger
+) -> None:
+    member = await member_with(client, 100)
+    named, path = f"cart of {member}", f"/v1/loyalty/{member}"
+    spent = await post(client, f"{path}/redemptions", {"points": 10}, named)
+    again = await post(client, f"{path}/redemptions", {"points": 10}, named)
+    assert again.json() == spent.json()
+    for what, points in (("holds", 10), ("earnings", 1), ("adjustments", 2)):
+        answer = await post(
+            client, f"{path}/{what}", {"points": points, "reason": "r"}, f"{what} of {member}"
+        )
+        assert answer.status_code == 201
+    kept = "SELECT count(*) FROM transfers WHERE idempotency_key LIKE '%' || $1 || '%'"
+    assert await ledger.pool.fetchval(kept, str(member)) == 0
+
+
 async def test_a_reversal_needs_no_body(client: httpx.AsyncClient) -> None:
     member = await member_with(client, 100)
     spent = await post(client, f"/v1/loyalty/{member}/redemptions", {"points": 60})

@@ -25,14 +25,14 @@ from services.loyalty.coupons.schemas import (
     ValidOut,
 )
 from services.loyalty.ledger.family import family_of
-from services.loyalty.ledger.store import Key
+from services.loyalty.ledger.keys import posting_key
 from services.loyalty.tables import Coupon, CouponCampaign, CouponIssue
 from shared.clock import utc_now
 from shared.ids import new_id
 from shared.problems import FieldError, Invalid
 from shared.web.dependencies import Pool, Session
 from shared.web.etag import IfMatch, require_version, set_etag, tag
-from shared.web.idempotency import IdempotencyKey, idempotent, input_hash, replayed
+from shared.web.idempotency import IdempotencyKey, idempotent, replayed
 from shared.web.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, encode_cursor
 from shared.web.security import Caller, scope
 
@@ -79,7 +79,7 @@ async def redeem_coupon(
     key: IdempotencyKey,
 ) -> Response:
     """Use a coupon on a basket: judged, counted and kept together, once for each key."""
-    named = Key(f"{caller.id} {key}", input_hash(request.url.path, body))
+    named = posting_key(caller.id, key, request.url.path, body)
     async with service.guarded(pool, request.app.state.settings, caller, body.customer_id):
         use, again = await service.redeem(pool, service.read_code(code), body, now=utc_now(), key=named)
     item = UseOut(**{**use, "released_at": None})  # a replay gives the first answer

@@ -15,15 +15,15 @@ from services.loyalty.earning.schemas import AdjustmentIn, EarningIn, ReversalIn
 from services.loyalty.earning.service import settle
 from services.loyalty.ledger import store as ledger
 from services.loyalty.ledger.answers import posted
+from services.loyalty.ledger.keys import posting_key
 from services.loyalty.ledger.schemas import PostedOut
-from services.loyalty.ledger.store import Cause, Key
+from services.loyalty.ledger.store import Cause
 from services.loyalty.settings import LoyaltySettings
 from shared.clock import utc_now
 from shared.database import raw
 from shared.problems import FieldError, Invalid
 from shared.web.dependencies import Session
-from shared.web.idempotency import IdempotencyKey, input_hash
-from shared.web.schemas import Schema
+from shared.web.idempotency import IdempotencyKey
 from shared.web.security import Caller, scope
 
 router = APIRouter(tags=["loyalty"])
@@ -59,7 +59,7 @@ async def give_earning(
         customer_id,
         body.points,
         Cause(body.reason, caller.id, occurred_at, RULE, f"{body.points} given"),
-        _key(request, caller, key, body),
+        posting_key(caller.id, key, request.url.path, body),
         expires_at=expires_at,
         cost_per_point=settings.cost_per_point,
     )
@@ -82,7 +82,7 @@ async def adjust(
     settings: LoyaltySettings = request.app.state.settings
     now = utc_now()
     cause = Cause(body.reason, caller.id, now, RULE, f"{body.points:+d} by hand")
-    named = _key(request, caller, key, body)
+    named = posting_key(caller.id, key, request.url.path, body)
     connection = await raw(session)
     if body.points > 0:
         answer = await ledger.earn(
@@ -119,12 +119,8 @@ async def reverse(
         connection,
         transfer_id,
         Cause(body.reason, caller.id, utc_now(), RULE),
-        _key(request, caller, key, body),
+        posting_key(caller.id, key, request.url.path, body),
     )
     await settle(connection, await ledger.members_of(connection, transfer_id))
     session.info["emitted"] = True
     return posted(answer)
-
-
-def _key(request: Request, caller: Caller, key: str, body: Schema) -> Key:
-    return Key(f"api {caller.id} {key}", input_hash(request.url.path, body))

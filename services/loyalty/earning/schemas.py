@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field
 from services.loyalty.ledger.store import MAX_POINTS
 from shared.web.schemas import Moment, SafeInt, Schema
 
-Reason = Annotated[str, Field(min_length=1, max_length=200)]
+Reason = Annotated[str, Field(min_length=1, max_length=200, description="Kept for ever: name no person.")]
 Points = Annotated[int, Field(ge=1, le=MAX_POINTS, strict=True)]
 
 

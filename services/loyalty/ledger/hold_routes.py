@@ -9,14 +9,14 @@ from starlette.responses import Response
 
 from services.loyalty.ledger import store
 from services.loyalty.ledger.answers import held, posted
+from services.loyalty.ledger.keys import posting_key
 from services.loyalty.ledger.schemas import CaptureIn, HeldOut, HoldIn, PostedOut, ReleaseIn
-from services.loyalty.ledger.store import Cause, Key
+from services.loyalty.ledger.store import Cause
 from services.loyalty.settings import LoyaltySettings
 from shared.clock import utc_now
 from shared.problems import FieldError, Invalid
 from shared.web.dependencies import Pool, wake
-from shared.web.idempotency import IdempotencyKey, input_hash
-from shared.web.schemas import Schema
+from shared.web.idempotency import IdempotencyKey
 from shared.web.security import Caller, scope
 
 router = APIRouter(tags=["loyalty"])
@@ -37,7 +37,7 @@ async def place_hold(
         detail = f"must lie ahead, by {settings.hold_days_limit} days at most"
         raise Invalid(errors=[FieldError("/expires_at", detail)])
     cause = Cause(body.reason, caller.id, now)
-    named = _key(request, caller, key, body)
+    named = posting_key(caller.id, key, request.url.path, body)
     answer = await store.hold(pool, customer_id, body.points, cause, named, expires_at=expires_at)
     wake(request)
     return held(answer)
@@ -55,7 +55,7 @@ async def capture(
 ) -> Response:
     """Spend what is held, or a part; the rest goes back. A hold is closed once."""
     body = body or CaptureIn()
-    named = _key(request, caller, key, body)
+    named = posting_key(caller.id, key, request.url.path, body)
     answer = await store.capture(pool, hold_id, body.points, Cause(body.reason, caller.id, utc_now()), named)
     wake(request)
     return posted(answer)
@@ -73,11 +73,7 @@ async def release(
 ) -> Response:
     """Give back what is held. A hold is closed once."""
     body = body or ReleaseIn()
-    named = _key(request, caller, key, body)
+    named = posting_key(caller.id, key, request.url.path, body)
     answer = await store.release(pool, hold_id, Cause(body.reason, caller.id, utc_now()), named)
     wake(request)
     return posted(answer)
-
-
-def _key(request: Request, caller: Caller, key: str, body: Schema) -> Key:
-    return Key(f"api {caller.id} {key}", input_hash(request.url.path, body))

@@ -9,7 +9,7 @@ from services.loyalty.ledger.store import MAX_POINTS
 from shared.web.schemas import Moment, Schema
 
 Points = Annotated[int, Field(ge=1, le=MAX_POINTS, strict=True)]
-Reason = Annotated[str, Field(min_length=1, max_length=200)]
+Reason = Annotated[str, Field(min_length=1, max_length=200, description="Kept for ever: name no person.")]
 
 
 class HoldIn(Schema):

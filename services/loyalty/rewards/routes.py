@@ -13,7 +13,7 @@ from starlette.responses import Response
 from services.loyalty.coupons import store as coupons
 from services.loyalty.coupons.codes import shown
 from services.loyalty.ledger.family import family_of
-from services.loyalty.ledger.store import Key
+from services.loyalty.ledger.keys import posting_key
 from services.loyalty.rewards import rules, service, store
 from services.loyalty.rewards.schemas import (
     CancelIn,
@@ -28,7 +28,7 @@ from shared.ids import new_id
 from shared.problems import FieldError, Forbidden, Invalid
 from shared.web.dependencies import Pool, Session, wake
 from shared.web.etag import IfMatch, require_version, set_etag, tag
-from shared.web.idempotency import IdempotencyKey, idempotent, input_hash, replayed
+from shared.web.idempotency import IdempotencyKey, idempotent, replayed
 from shared.web.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, encode_cursor
 from shared.web.security import Caller, scope
 
@@ -125,7 +125,7 @@ async def redeem_reward(
     key: IdempotencyKey,
 ) -> Response:
     """Take a reward: its pieces and the points go together. 409 says what is missing."""
-    named = Key(f"api {caller.id} {key}", input_hash(request.url.path, body))
+    named = posting_key(caller.id, key, request.url.path, body)
     redemption_id, again = await service.redeem(
         pool, reward_id, body, actor=caller.id, now=utc_now(), key=named
     )

@@ -15,13 +15,14 @@ from starlette.responses import Response
 
 from services.loyalty.ledger import store as ledger
 from services.loyalty.ledger.answers import posted
+from services.loyalty.ledger.keys import posting_key
 from services.loyalty.ledger.schemas import PostedOut
-from services.loyalty.ledger.store import Cause, Key
+from services.loyalty.ledger.store import Cause
 from services.loyalty.rewards.schemas import RedemptionIn
 from shared.clock import utc_now
 from shared.problems import FieldError, Invalid, PreconditionRequired
 from shared.web.dependencies import wake
-from shared.web.idempotency import MAX_KEY, input_hash
+from shared.web.idempotency import MAX_KEY
 from shared.web.security import authorize, scope
 
 SCOPE = "loyalty:write"
@@ -76,7 +77,7 @@ async def redeem(request: Request) -> Response:
         customer_id,
         body.points,
         Cause(body.reason, caller.id, utc_now()),
-        Key(f"api {caller.id} {key}", input_hash(request.scope["path"], body)),
+        posting_key(caller.id, key, request.scope["path"], body),
     )
     if not answer.replayed:
         wake(request)
