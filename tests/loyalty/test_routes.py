@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from services.loyalty.app import create_app
+from services.loyalty.ledger.schemas import TransferOut
 from services.loyalty.settings import LoyaltySettings
 from shared.clock import utc_now
 from tests.loyalty.points import Ledger
@@ -269,6 +270,47 @@ async def test_what_callers_put_into_their_keys_is_not_kept(
         assert answer.status_code == 201
     kept = "SELECT count(*) FROM transfers WHERE idempotency_key LIKE '%' || $1 || '%'"
     assert await ledger.pool.fetchval(kept, str(member)) == 0
+
+
+async def test_a_transfer_is_told_with_all_that_explains_it(
+    client: httpx.AsyncClient, ledger: Ledger
+) -> None:
+    member = await member_with(client, 100)
+    earned = (await client.get(f"/v1/loyalty/{member}/entries")).json()["items"][0]["transfer_id"]
+    spent = await post(client, f"/v1/loyalty/{member}/redemptions", {"points": 60, "reason": "voucher"})
+    path = f"/v1/transfers/{spent.json()['transfer_id']}"
+    undone = await post(client, f"{path}/reverse", {"reason": "returned"})
+    await ledger.seal_all()
+
+    told = (await client.get(path)).json()
+    assert (told["kind"], told["points"], told["reason"], told["actor"]) == (
+        "redemption",
+        60,
+        "voucher",
+        "test",
+    )
+    assert (told["rule"], told["arithmetic"], told["event_id"]) == (None, None, None)
+    assert (told["reverses"], told["reversed"]) == (None, 60)
+    house = {"customer_id": None, "partner_id": None, "balance": None}
+    assert told["entries"] == [
+        {
+            "account": "available",
+            "customer_id": str(member),
+            "partner_id": None,
+            "points": -60,
+            "balance": 40,
+        },
+        {"account": "issuer", "points": 60} | house,
+    ]
+    assert told["lots"] == [{"earned_by": earned, "points": -60, "expires_at": None}]
+    assert (told["seal"]["position"], len(told["seal"]["hash"])) == (2, 64)
+    back = (await client.get(f"/v1/transfers/{undone.json()['transfer_id']}")).json()
+    assert (back["reverses"], back["lots"][0]["points"]) == (told["transfer_id"], 60)
+    assert set(back) == set(TransferOut.model_fields)
+    first = (await client.get(f"/v1/transfers/{earned}")).json()
+    assert (first["rule"], first["arithmetic"]) == ("operator", "100 given")
+    assert is_problem(await client.get(f"/v1/transfers/{uuid4()}"), 404, "unknown-transfer")
+    assert is_problem(await client.get("/v1/transfers/x"), 422, "invalid")
 
 
 async def test_a_reversal_needs_no_body(client: httpx.AsyncClient) -> None:

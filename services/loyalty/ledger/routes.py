@@ -13,7 +13,12 @@ from services.loyalty import section
 from services.loyalty.ledger import statement, store
 from services.loyalty.ledger.answers import page
 from services.loyalty.ledger.audit import CHAIN, CHECKS, UNSEALED, audit
-from services.loyalty.ledger.refusals import AuditTookTooLong, LiabilityTookTooLong, UnknownMember
+from services.loyalty.ledger.refusals import (
+    AuditTookTooLong,
+    LiabilityTookTooLong,
+    UnknownMember,
+    UnknownTransfer,
+)
 from services.loyalty.ledger.schemas import (
     AuditOut,
     DifferenceOut,
@@ -24,6 +29,7 @@ from services.loyalty.ledger.schemas import (
     Money,
     Period,
     SealOut,
+    TransferOut,
 )
 from services.loyalty.settings import LoyaltySettings
 from shared.clock import utc_now
@@ -89,6 +95,15 @@ async def run_audit(pool: Pool) -> AuditOut:
         head=SealOut(position=report.head[0], hash=report.head[1]) if report.head else None,
         first_difference=DifferenceOut(**asdict(report.difference)) if report.difference else None,
     )
+
+
+@router.get("/v1/transfers/{transfer_id}", response_model=TransferOut, dependencies=READ)
+async def read_transfer(transfer_id: UUID, pool: Pool) -> Response:
+    """One movement of points and all that explains it: rule, arithmetic, event, accounts, lots and seal."""
+    found = await statement.transfer(pool, transfer_id)
+    if found is None:
+        raise UnknownTransfer
+    return Response(found.encode(), media_type="application/json")
 
 
 @router.get("/v1/loyalty/{customer_id}", response_model=MemberOut, dependencies=READ)

@@ -76,6 +76,43 @@ class EntryOut(BaseModel):
     lots: list[LotChange] = Field(description="The first 50, soonest expiry first.")
 
 
+class MovedOut(BaseModel):
+    """One side of a transfer: what came into an account, or went out of it. Two sides sum to zero."""
+
+    account: str = Field(description="available, pending or held; issuer, breakage or partner.")
+    customer_id: UUID | None
+    partner_id: UUID | None
+    points: int
+    balance: int | None = Field(description="After it; null for the house, which keeps none.")
+
+
+class SealOut(BaseModel):
+    """The newest seal; kept elsewhere, it tells later whether the history up to it is still the same."""
+
+    position: int
+    hash: str
+
+
+class TransferOut(BaseModel):
+    """A movement of points and all that explains it."""
+
+    transfer_id: UUID
+    kind: str
+    points: int
+    reason: str
+    rule: str | None
+    arithmetic: str | None = Field(description="How the rule came to the points.")
+    actor: str = Field(description="Whose doing: a key, or the part of loyalty that did it.")
+    event_id: UUID | None
+    occurred_at: AwareDatetime
+    posted_at: AwareDatetime
+    reverses: UUID | None = Field(description="The transfer that this one undoes, in whole or part.")
+    reversed: int = Field(description="How many of its points were undone since.")
+    entries: list[MovedOut]
+    lots: list[LotChange] = Field(description="The first 1,000, soonest expiry first.")
+    seal: SealOut | None = Field(description="Null until it is sealed, some seconds after it was posted.")
+
+
 class LotOut(BaseModel):
     """Points that came in together. Lots are spent in the order of this list."""
 
@@ -171,13 +208,6 @@ class DifferenceOut(BaseModel):
     subject: str
     expected: str
     found: str
-
-
-class SealOut(BaseModel):
-    """The newest seal; kept elsewhere, it tells later whether the history up to it is still the same."""
-
-    position: int
-    hash: str
 
 
 class AuditOut(BaseModel):

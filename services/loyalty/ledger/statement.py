@@ -5,6 +5,7 @@ import io
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import orjson
@@ -12,6 +13,7 @@ import orjson
 from services.loyalty.ledger.store import Connection
 
 LOTS_SHOWN = 50  # of one line of a statement
+LOTS_OF_TRANSFER = 1000
 CSV_CHUNK = 500  # lines read at once
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
@@ -38,6 +40,37 @@ _STATEMENT = """
       FROM entries AS e JOIN transfers AS t ON t.id = e.transfer_id
      WHERE e.account_id = $1 AND e.balance IS NOT NULL AND e.id < $2
      ORDER BY e.id DESC LIMIT $3
+"""
+# One transfer with everything that explains it. $2: lots of it. Indexes: transfers_pkey, entries_pkey,
+# uses_pkey, lots_of_transfer, seals_transfer_id_key; reversals by the unique key of `reverses`.
+_TRANSFER = """
+    SELECT jsonb_build_object(
+        'transfer_id', t.id, 'kind', t.kind, 'points', t.points, 'reason', t.reason, 'rule', t.rule,
+        'arithmetic', t.arithmetic, 'actor', t.actor, 'event_id', t.event_id, 'occurred_at', t.occurred_at,
+        'posted_at', t.posted_at, 'reverses', t.reverses,
+        'reversed', (SELECT coalesce(sum(r.points), 0) FROM transfers AS r WHERE r.reverses = t.id),
+        'entries', (
+            SELECT jsonb_agg(jsonb_build_object(
+                       'account', CASE a.kind WHEN 'member' THEN 'available' WHEN 'hold' THEN 'held'
+                                              ELSE a.kind::text END,
+                       'customer_id', CASE WHEN a.kind <= 'hold' THEN a.owner END,
+                       'partner_id', CASE a.kind WHEN 'partner' THEN a.owner END,
+                       'points', e.points, 'balance', e.balance) ORDER BY e.points)
+              FROM entries AS e JOIN accounts AS a ON a.id = e.account_id WHERE e.transfer_id = t.id),
+        'lots', coalesce((
+            SELECT jsonb_agg(jsonb_build_object('earned_by', change.earned_by, 'points', change.points,
+                                                'expires_at', nullif(change.expires_at, 'infinity'))
+                             ORDER BY change.expires_at, change.id)
+              FROM (SELECT coalesce(l.origin, l.transfer_id) AS earned_by, -u.points AS points,
+                           l.expires_at, l.id
+                      FROM uses AS u JOIN lots AS l ON l.id = u.lot_id WHERE u.transfer_id = t.id
+                    UNION ALL
+                    SELECT coalesce(l.origin, l.transfer_id), l.points, l.expires_at, l.id
+                      FROM lots AS l WHERE l.transfer_id = t.id
+                     ORDER BY 3, 4 LIMIT $2) AS change), '[]'),
+        'seal', (SELECT jsonb_build_object('position', s.position, 'hash', encode(s.hash, 'hex'))
+                   FROM seals AS s WHERE s.transfer_id = t.id))::text
+      FROM transfers AS t WHERE t.id = $1
 """
 # What a member still has, in the order in which it is spent. $2: lots after this one. Index: lots_open.
 _LOTS = """
@@ -104,6 +137,12 @@ async def statement(
 ) -> list[tuple[int, str]]:
     """Entries of an account before one of them, newest first: id and JSON text."""
     return [tuple(row) for row in await connection.fetch(_STATEMENT, account_id, before, limit, LOTS_SHOWN)]
+
+
+async def transfer(connection: Connection, transfer_id: UUID) -> str | None:
+    """One transfer as JSON text; None when there is none."""
+    text: str | None = await connection.fetchval(_TRANSFER, transfer_id, LOTS_OF_TRANSFER)
+    return text
 
 
 async def as_csv(pool: asyncpg.Pool, account_id: int | None, before: int) -> AsyncIterator[str]:
