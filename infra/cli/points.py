@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from infra.cli.client import Gateway
 from infra.cli.show import JsonOption, console, print_json, print_table
 from infra.data import Refused
+from services.loyalty.earning.amounts import money
 
 PAGE = 200
 LONGEST_STATEMENT = 10_000
@@ -43,13 +44,13 @@ def show(customer: Customer, as_json: JsonOption = False) -> None:
 
     Example: c360 points show lilei@example.com
     """
-    member, lots = asyncio.run(_member(customer))
+    member, lots, tiers = asyncio.run(_member(customer))
     if as_json:
         print_json({"member": member, "lots": lots})
         return
     counted = ", ".join(f"{member[name]:,} {name}" for name in ("pending", "held", "owed") if member[name])
     console.print(f"[bold]{member['balance']:,} points[/]{', ' if counted else ''}{counted}", highlight=False)
-    console.print(_tier(member["tier"]), highlight=False)
+    console.print(_tier(member["tier"], tiers["currency"]), highlight=False, markup=False)
     print_table(
         [
             {
@@ -105,11 +106,18 @@ def liability(
         return
     cost = found["cost"]
     console.print(
-        f"[bold]{found['points']:,} points[/] outstanding, {cost['amount']:,} minor units of "
-        f"{cost['currency']}; {found['expected_breakage']:,} will likely expire",
+        f"[bold]{found['points']:,} points[/] outstanding, at a cost of "
+        f"{money(cost['amount'], cost['currency'])}; {found['expected_breakage']:,} will likely expire",
         highlight=False,
     )
-    months = [{**month, "month": month["month"] or "never expire"} for month in found["by_expiry"]]
+    months = [
+        {
+            **month,
+            "month": month["month"] or "never expire",
+            "cost": money(month["cost"], cost["currency"]),
+        }
+        for month in found["by_expiry"]
+    ]
     print_table(months, ("month", "points", "cost"), empty="nothing is outstanding")
     moved = found["period"]
     console.print(f"{_minute(moved['from'])} to {_minute(moved['to'])}", highlight=False)
@@ -144,11 +152,14 @@ def export(
     asyncio.run(_export(issued, file))
 
 
-def _tier(tier: Mapping[str, Any]) -> str:
+def _tier(tier: Mapping[str, Any], currency: str | None) -> str:
+    """Where a member stands; `currency`: in which what qualifies is counted, None for points."""
     following = tier["next"]
     said = f"tier {tier['name']}"
     if following is not None:
-        said += f"; {following['missing']:,} more to {following['name']}"
+        missing = following["missing"]
+        more = f"{missing:,} points" if currency is None else money(missing, currency)
+        said += f"; {more} more to {following['name']}"
     if tier["falls_at"]:
         said += f"; falls on {_minute(tier['falls_at'])} unless more is bought"
     return said
@@ -164,10 +175,13 @@ async def _get(path: str, **query: Any) -> Any:
         return await gateway.get(path, params=query)
 
 
-async def _member(customer: str) -> tuple[Any, list[Any]]:
+async def _member(customer: str) -> tuple[Any, list[Any], Any]:
+    """What a customer has, their lots, and the tiers there are."""
     async with Gateway() as gateway:
         path = f"/v1/loyalty/{await _id_of(gateway, customer)}"
-        return await gateway.get(path), (await gateway.get(f"{path}/lots", params={"limit": PAGE}))["items"]
+        member = await gateway.get(path)
+        lots = await gateway.get(f"{path}/lots", params={"limit": PAGE})
+        return member, lots["items"], await gateway.get("/v1/tiers")
 
 
 async def _statement(customer: str, account: str, limit: int) -> list[Any]:

@@ -37,7 +37,7 @@ async def test_an_operator_sees_what_a_member_has_and_why(client: httpx.AsyncCli
 
     shown = await c360(f"points show {email}")
     assert shown.exit_code == 0, shown.output
-    assert f"{SIGN_UP + 129} points\ntier regular; " in shown.stdout
+    assert f"{SIGN_UP + 129} points\ntier regular; 4871.00 CNY more to silver" in shown.stdout
     member = json.loads((await c360(f"points show {customer_id} --json")).stdout)
     assert [lot["remaining"] for lot in member["lots"]] == [SIGN_UP, 129]
 
@@ -50,7 +50,9 @@ async def test_an_operator_sees_what_a_member_has_and_why(client: httpx.AsyncCli
 
     owed = json.loads((await c360("points liability --json")).stdout)
     assert owed["points"] >= SIGN_UP + 129
-    assert f"{owed['points']:,} points outstanding" in (await c360("points liability")).stdout
+    summary = (await c360("points liability")).stdout
+    assert f"{owed['points']:,} points outstanding, at a cost of " in summary
+    assert "minor" not in summary
     assert "holds this" in str((await c360("points show nobody@example.org")).exception)
 
 

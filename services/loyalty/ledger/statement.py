@@ -42,7 +42,7 @@ _STATEMENT = """
      ORDER BY e.id DESC LIMIT $3
 """
 # One transfer with everything that explains it. $2: lots of it. Indexes: transfers_pkey, entries_pkey,
-# uses_pkey, lots_of_transfer, seals_transfer_id_key; reversals by the unique key of `reverses`.
+# uses_pkey, lots_of_transfer, seals_transfer_id_key, transfers_reversed_once.
 _TRANSFER = """
     SELECT jsonb_build_object(
         'transfer_id', t.id, 'kind', t.kind, 'points', t.points, 'reason', t.reason, 'rule', t.rule,
