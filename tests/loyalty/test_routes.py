@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from services.loyalty.app import create_app
+from services.loyalty.ledger import routes
 from services.loyalty.ledger.schemas import TransferOut
 from services.loyalty.settings import LoyaltySettings
 from shared.clock import utc_now
@@ -356,10 +357,16 @@ async def test_the_liability_is_the_sum_of_balances_and_of_the_months(client: ht
         assert is_problem(await client.get(f"/v1/loyalty/liability?to={beyond}"), 422, "invalid")
 
 
+@pytest.mark.parametrize(("statement_timeout_ms", "answer_within_s"), [(100, 12), (30_000, 0.1)])
 async def test_an_audit_and_a_liability_that_take_too_long_say_what_to_do(
-    settings: LoyaltySettings, pool: asyncpg.Pool
+    settings: LoyaltySettings,
+    pool: asyncpg.Pool,
+    monkeypatch: pytest.MonkeyPatch,
+    statement_timeout_ms: int,
+    answer_within_s: float,
 ) -> None:
-    hurried = settings.model_copy(update={"statement_timeout_ms": 100})
+    monkeypatch.setattr(routes, "ANSWER_WITHIN_S", answer_within_s)
+    hurried = settings.model_copy(update={"statement_timeout_ms": statement_timeout_ms})
     async with running(create_app(hurried)) as client, pool.acquire() as other, other.transaction():
         await other.execute("LOCK TABLE lots IN ACCESS EXCLUSIVE MODE")
         audit = await client.get("/v1/loyalty/audit")

@@ -4,6 +4,7 @@ What members did is earning's (`deeds`), their tiers are the tiers' (`tier_chang
 Large programmes are sampled, by a hash of the member's id: the same members at each look.
 """
 
+import asyncio
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ Kind = Literal["reward", "rule", "tier"]
 WITH_IT = 5_000  # members who had it, at most
 WITHOUT = 10_000  # members of whom those without it are taken, at most
 PURCHASES = 2_000_000  # of all of them, at most
+READ_WITHIN_S = 10.0  # the gateway waits 15 s for the answer
 DAY_S = 86_400.0
 
 # The first time that members had it, and what it cost in the period ($2 to $3). $1: which.
@@ -133,13 +135,14 @@ async def read(pool: asyncpg.Pool, asked: Question, *, currency: str, cost_per_p
         connection.transaction(isolation="repeatable_read", readonly=True),
     ):
         try:
-            looked_at = (asked.id, asked.start, asked.end, cost_per_point, first, WITH_IT, WITHOUT)
-            found = await connection.fetch(_MEMBERS[asked.kind], *looked_at)
-            members = [row for row in found if row["customer_id"] is not None]
-            ids = [row["customer_id"] for row in members]
-            bought = await connection.fetch(_PURCHASES, ids, first, last, currency, PURCHASES + 1)
-            tiers = await connection.fetch(_TIERS, ids)
-        except asyncpg.QueryCanceledError as too_slow:
+            async with asyncio.timeout(READ_WITHIN_S):
+                looked_at = (asked.id, asked.start, asked.end, cost_per_point, first, WITH_IT, WITHOUT)
+                found = await connection.fetch(_MEMBERS[asked.kind], *looked_at)
+                members = [row for row in found if row["customer_id"] is not None]
+                ids = [row["customer_id"] for row in members]
+                bought = await connection.fetch(_PURCHASES, ids, first, last, currency, PURCHASES + 1)
+                tiers = await connection.fetch(_TIERS, ids)
+        except (TimeoutError, asyncpg.QueryCanceledError) as too_slow:
             raise TooMuch("It took too long; look at a shorter period.") from too_slow
     if len(bought) > PURCHASES:
         raise TooMuch("Look at a shorter period.")

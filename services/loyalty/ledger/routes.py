@@ -1,5 +1,6 @@
 """What members have, over HTTP: balance, statement and lots; for operators the liability and the audit."""
 
+import asyncio
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Annotated, Literal
@@ -47,6 +48,7 @@ OPERATE = [scope("admin")]
 Account = Literal["available", "pending", "held"]
 KINDS: dict[Account, str] = {"available": "member", "pending": "pending", "held": "hold"}
 PERIOD_DAYS = 30
+ANSWER_WITHIN_S = 12.0  # the gateway waits 15 s: the caller shall hear what to do instead
 FIRST_ENTRY = 2**63 - 1  # above every entry's id: the statement begins with the newest
 
 
@@ -68,8 +70,9 @@ async def read_liability(
     if since > to:
         raise Invalid(errors=[FieldError("query:from", "must lie before `to`")])
     try:
-        found = await statement.liability(pool, since, to)
-    except asyncpg.QueryCanceledError as error:
+        async with asyncio.timeout(ANSWER_WITHIN_S):
+            found = await statement.liability(pool, since, to)
+    except (TimeoutError, asyncpg.QueryCanceledError) as error:
         raise LiabilityTookTooLong("Ask for a period that begins later.") from error
     return LiabilityOut(
         points=found["points"],
@@ -84,9 +87,9 @@ async def read_liability(
 async def run_audit(pool: Pool) -> AuditOut:
     """Recompute every balance, lot, sum and hash from what was written, and name the first that differs."""
     try:
-        async with pool.acquire() as connection:
+        async with asyncio.timeout(ANSWER_WITHIN_S), pool.acquire() as connection:
             report = await audit(connection)
-    except asyncpg.QueryCanceledError as error:
+    except (TimeoutError, asyncpg.QueryCanceledError) as error:
         raise AuditTookTooLong("Run `c360 doctor ledger`; it shows how far it is.") from error
     return AuditOut(
         sound=report.difference is None,

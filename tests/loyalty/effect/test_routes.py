@@ -113,6 +113,16 @@ async def test_it_says_when_nothing_can_be_told(client: httpx.AsyncClient, ledge
     assert await refused(reward=uuid4()) == "nothing-to-look-at"
 
 
+async def test_a_look_that_takes_too_long_is_ended_before_the_gateway_gives_up(
+    client: httpx.AsyncClient, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "READ_WITHIN_S", 0.1)
+    async with ledger.pool.acquire() as other, other.transaction():
+        await other.execute("LOCK TABLE tier_changes IN ACCESS EXCLUSIVE MODE")
+        answer = await client.get("/v1/loyalty/effects", params=PERIOD | {"tier": "gold"})
+    assert (answer.status_code, answer.json()["type"]) == (422, "/problems/period-too-large")
+
+
 async def test_a_sample_is_taken_of_many_and_all_are_counted(
     client: httpx.AsyncClient, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
