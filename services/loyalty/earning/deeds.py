@@ -25,8 +25,9 @@ def of_event(event: Event[Any], now: datetime) -> Iterator[Deed]:
             for activity in activities:
                 yield _of_activity(activity, event.id, now)
         case CustomerRegistered() as registered:
+            # Named by what told it: the names of deeds are in the ledger for ever, customers' ids are not.
             at, customer_id = registered.registered_at, registered.customer_id
-            yield Deed(customer_id, "sign-up", customer_id, at, now, "Welcome", event.id)
+            yield Deed(event.id, "sign-up", customer_id, at, now, "Welcome", event.id)
         case SurveyAnswered() as answer:
             reason = f"Survey {answer.survey} answered"[:MAX_TEXT]
             at, customer_id = answer.occurred_at, answer.customer_id

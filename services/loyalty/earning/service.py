@@ -112,7 +112,7 @@ async def count(
     await ledger.lock_members(connection, list(members))
     await store.keep_refunds(connection, refunds)
     family = await ledger.families(connection, members)
-    fresh = [_whose(deed, family) for deed in await store.unknown(connection, deeds)]
+    fresh = [_whose(deed, family) for deed in await store.unknown(connection, deeds, family)]
     present = await programme(connection, settings)
     counting = Counting(utc_now())
     purchases = [deed for deed in fresh if deed.kind == "purchase"]

@@ -17,6 +17,11 @@ from shared.contracts.handles import Refund
 _KNOWN = (
     "SELECT id, kind::text FROM deeds WHERE (id, kind) IN (SELECT * FROM unnest($1::uuid[], $2::deed_kind[]))"
 )
+# Index: deeds_of_member.
+_ONCE = """
+    SELECT kind::text, customer_id, coalesce(told_of, customer_id) AS told_of, occurred_at
+      FROM deeds WHERE customer_id = ANY ($1::uuid[]) AND kind IN ('sign-up', 'birthday')
+"""
 _WRITE = """
     INSERT INTO deeds (id, kind, customer_id, occurred_at, recorded_at, reason, event_id, amount, currency,
                        parts, subject, channel, told_of, tier, qualifying, points, claimed, awards)
@@ -67,7 +72,8 @@ _FORGET_BIRTHDAYS = "DELETE FROM birthdays WHERE customer_id = ANY ($1::uuid[])"
 _FORGET_REFUNDS = "UPDATE refunds SET customer_id = $2 WHERE customer_id = ANY ($1::uuid[])"
 _FORGET_DEEDS = """
     UPDATE deeds SET customer_id = $2, told_of = NULL, reason = kind::text,
-                     id = CASE kind WHEN 'sign-up' THEN uuid7() ELSE id END  -- else it is the customer's
+                     -- Earlier versions named sign-ups by the customer.
+                     id = CASE WHEN id = ANY ($1::uuid[]) THEN uuid7() ELSE id END
      WHERE customer_id = ANY ($1::uuid[])
 """
 # Awards of these customers of which something came back or was too much, with the transfers that gave them,
@@ -168,15 +174,44 @@ def transfer_key(deed: Deed, rule: str, number: int = 1) -> str:
     return name if number == 1 else f"{name}/{number}"
 
 
-async def unknown(connection: asyncpg.Connection, deeds: Iterable[Deed]) -> list[Deed]:
-    """Those that were not told before, once each."""
+async def unknown(
+    connection: asyncpg.Connection, deeds: Iterable[Deed], family: Mapping[UUID, UUID]
+) -> list[Deed]:
+    """Those that were not told before, once each.
+
+    Whatever names them, a customer signs up once, and a member has one birthday a year.
+    """
     told = {(deed.id, deed.kind): deed for deed in deeds}
     if not told:
         return []
     rows = await connection.fetch(_KNOWN, *map(list, zip(*told, strict=True)))
     for row in rows:
         del told[row["id"], row["kind"]]
-    return list(told.values())
+    once = [family[deed.customer_id] for deed in told.values() if deed.kind in {"sign-up", "birthday"}]
+    if not once:
+        return list(told.values())
+    happened = {
+        _once(row["kind"], row["told_of"], row["customer_id"], row["occurred_at"])
+        for row in await connection.fetch(_ONCE, once)
+    }
+    fresh = []
+    for deed in told.values():
+        name = _once(deed.kind, deed.customer_id, family[deed.customer_id], deed.occurred_at)
+        if name is None or name not in happened:
+            fresh.append(deed)
+            happened.add(name)
+    return fresh
+
+
+def _once(kind: str, told_of: UUID, member: UUID, at: datetime) -> tuple[object, ...] | None:
+    """What is the same of two deeds of which only one can be; None when there may be many."""
+    match kind:
+        case "sign-up":
+            return kind, told_of
+        case "birthday":
+            return kind, member, at.year
+        case _:
+            return None
 
 
 async def write(connection: asyncpg.Connection, written: Sequence[Written]) -> None:

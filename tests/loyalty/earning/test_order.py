@@ -15,7 +15,12 @@ from services.loyalty.tiers import service as tiers
 from shared.contracts import EventData
 from shared.contracts.feedback import SurveyAnswered, TicketResolved
 from shared.contracts.handles import Activity
-from shared.contracts.profile import ActivityRecorded, CustomerErased, CustomerMerged, CustomerUnmerged
+from shared.contracts.profile import (
+    ActivityRecorded,
+    CustomerMerged,
+    CustomerUnmerged,
+    CustomerUpdated,
+)
 from shared.database import Database
 from shared.ids import new_id
 from shared.messaging.consumer import Consumer
@@ -249,6 +254,26 @@ async def test_a_birthday_is_given_once_a_year(
     assert await ledger.balance(leap) == 600
 
 
+async def test_members_who_are_one_have_one_birthday_and_who_takes_it_away_has_none(
+    consumer: Consumer, settings: LoyaltySettings, database: Database, ledger: Ledger
+) -> None:
+    from services.loyalty.earning.birthdays import give
+
+    one, two, three = uuid4(), uuid4(), uuid4()
+    for who, born in ((one, "1990-06-15"), (two, "1990-06-15"), (three, "1990-06-15")):
+        new = registered(who).model_copy(update={"attributes": {"birthday": born}})
+        await hear(consumer, new)
+    await hear(consumer, CustomerMerged(merge_id=new_id(), survivor_id=one, merged_id=two))
+    await hear(consumer, CustomerUpdated(customer_id=three, attributes={"plan": "pro"}))
+    await hear(consumer, CustomerUpdated(customer_id=three, attributes={"birthday": None}))
+    june = datetime.fromisoformat("2027-06-15T08:00:00+00:00")
+    assert [await give(database, settings, june + n * DAY) for n in range(3)] == [1, 0, 0]
+    await hear(consumer, CustomerUpdated(customer_id=one, attributes={"birthday": "1990-06-13"}))
+    assert await give(database, settings, june + DAY) == 0  # the day before the one that was given
+    assert await ledger.balance(one) == 500 + 500 + 100
+    assert await ledger.balance(three) == 500
+
+
 async def test_merged_customers_count_as_one_and_as_two_again(consumer: Consumer, ledger: Ledger) -> None:
     one, two = uuid4(), uuid4()
     first, second = purchase(one, 400_000), purchase(two, 300_000, at=MORNING + DAY)
@@ -269,25 +294,4 @@ async def test_merged_customers_count_as_one_and_as_two_again(consumer: Consumer
     await hear(consumer, CustomerUnmerged(**merge))
     held = dict(await ledger.pool.fetch("SELECT customer_id, total FROM standings"))
     assert held == {one: 400_000, two: 100_000}
-    await ledger.must_be_sound()
-
-
-async def test_an_erased_customer_is_named_nowhere(consumer: Consumer, ledger: Ledger) -> None:
-    member = uuid4()
-    new = registered(member).model_copy(update={"attributes": {"birthday": "1990-06-15"}})
-    item = purchase(member, 600_000)
-    await hear(consumer, new, bought(item), returned(refund(item, 50)))
-    await ledger.pool.execute("INSERT INTO referral_codes (code, customer_id) VALUES ('CODE', $1)", member)
-    await hear(consumer, CustomerErased(customer_id=member, erasure_id=new_id()))
-    tables = await ledger.pool.fetch(
-        """SELECT table_name AS name, column_name AS field FROM information_schema.columns
-           WHERE table_schema = 'public' AND data_type = 'uuid' AND table_name <> 'section_marks'"""
-    )
-    for table in tables:
-        found = await ledger.pool.fetchval(
-            f"SELECT count(*) FROM {table['name']} WHERE {table['field']} = $1",  # noqa: S608
-            member,
-        )
-        assert found == 0, tuple(table)
-    assert await ledger.count("dead_letters") == 0
     await ledger.must_be_sound()
