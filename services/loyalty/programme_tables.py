@@ -140,7 +140,7 @@ class ReferralCode(Base, table=True):
 
 
 class Referral(Base, table=True):
-    """A friend who was brought, and what became of it: joined, completed or void."""
+    """A friend who was brought, and what became of it: joined, completed or void. `look_at`: when to see."""
 
     __tablename__ = "referrals"
 
@@ -155,6 +155,7 @@ class Referral(Base, table=True):
     purchase_id: UUID | None = None
     completed_at: datetime | None = Field(sa_column=_moment(nullable=True))
     points: int | None = Field(sa_column=_number(nullable=True))
+    look_at: datetime | None = Field(sa_column=_moment(nullable=True))
 
 
 class Challenge(Base, table=True):

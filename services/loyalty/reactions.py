@@ -14,6 +14,7 @@ from services.loyalty.earning import store as deeds
 from services.loyalty.earning.deeds import of_event
 from services.loyalty.ledger import merging
 from services.loyalty.ledger.family import family_of
+from services.loyalty.referrals import service as friends
 from services.loyalty.referrals import store as referrals
 from services.loyalty.rewards import store as rewards
 from services.loyalty.settings import LoyaltySettings
@@ -71,7 +72,7 @@ def make_reactions(settings: LoyaltySettings) -> Reactions:
                     | CustomerUpdated(customer_id=who, attributes=values)
                 ):
                     attributes[who] = attributes.get(who, {}) | values
-        if not (deeds or refunds or attributes):
+        if not (done or refunds or attributes):
             return  # most tickets are linked long before they earn anything
         connection = await raw(session)
         running = await challenges.enabled(connection)
@@ -79,6 +80,7 @@ def make_reactions(settings: LoyaltySettings) -> Reactions:
         fresh = await service.count(connection, settings, done, refunds, watched)
         await follow(session, settings, running, fresh)
         await birthdays.note(connection, attributes)
+        await friends.wake(connection, fresh, refunds)
 
     @reactions.on(CustomerMerged)
     async def on_merged(session: AsyncSession, event: Event[CustomerMerged]) -> None:
@@ -86,6 +88,7 @@ def make_reactions(settings: LoyaltySettings) -> Reactions:
         connection, merge = await raw(session), event.data
         await merging.merge(connection, merge.merge_id, merge.survivor_id, merge.merged_id, event.id)
         await service.regroup(connection, settings, [merge.survivor_id, merge.merged_id])
+        await friends.regroup(connection, [merge.survivor_id, merge.merged_id])
 
     @reactions.on(CustomerUnmerged)
     async def on_unmerged(session: AsyncSession, event: Event[CustomerUnmerged]) -> None:
@@ -93,6 +96,7 @@ def make_reactions(settings: LoyaltySettings) -> Reactions:
         connection, merge = await raw(session), event.data
         await merging.unmerge(connection, merge.merge_id, merge.survivor_id, merge.merged_id, event.id)
         await service.regroup(connection, settings, [merge.survivor_id, merge.merged_id])
+        await friends.regroup(connection, [merge.survivor_id, merge.merged_id])
 
     @reactions.on(CustomerErased)
     async def on_erased(session: AsyncSession, event: Event[CustomerErased]) -> None:

@@ -7,7 +7,7 @@ Taking back stays within the member's balance; the rest is owed and taken from t
 So the end is the same whatever came first, the refund, its purchase, another purchase or the spending.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -64,7 +64,7 @@ class Counting:
         if (
             before is None
             or granted != given
-            or (before.tier, before.qualifying) != (tier, outcome.qualifying)
+            or (before.deed, before.tier, before.qualifying) != (outcome.deed, tier, outcome.qualifying)
         ):
             self.written.append(Written(outcome, granted))
 
@@ -119,10 +119,38 @@ async def count(
     returned = {family[refund.customer_id] for refund, _ in refunds}
     await _count_purchases(connection, present, counting, family, purchases, anew=returned)
     others = [deed for deed in fresh if deed.kind != "purchase"]
-    await _count_others(connection, present, counting, others, watched)
+    await _count_others(connection, present, counting, others, watched=watched)
     await _keep(connection, settings, counting)
     await settle(connection, members, settings.refund_policy)
     return fresh
+
+
+async def recount(
+    connection: asyncpg.Connection,
+    settings: LoyaltySettings,
+    deeds: Sequence[Deed],
+    withdrawn: Collection[UUID],
+) -> list[Deed]:
+    """Count deeds by which something else became known, purchases aside; returns what was new.
+
+    Args:
+        deeds: as they are now; when and how much may differ from what was counted before.
+        withdrawn: ids of deeds that were not done after all, if any of them was counted.
+    """
+    ids = [*(deed.id for deed in deeds), *withdrawn]
+    members = {deed.customer_id for deed in deeds}
+    members |= {each.deed.customer_id for each in await store.kept(connection, ids)}
+    if not members:
+        return []
+    await ledger.lock_members(connection, list(members))
+    family = await ledger.families(connection, members)
+    counting, present = Counting(utc_now()), await programme(connection, settings)
+    was = {(each.deed.id, each.deed.kind): each for each in await store.kept(connection, ids)}
+    changed = [_heard_before(_whose(deed, family), was) for deed in deeds]
+    await _count_others(connection, present, counting, changed, was=was)
+    await _keep(connection, settings, counting)
+    await settle(connection, members)
+    return [deed for deed in changed if (deed.id, deed.kind) not in was]
 
 
 async def regroup(
@@ -152,6 +180,12 @@ def _whose(deed: Deed, family: Mapping[UUID, UUID]) -> Deed:
     if survivor == deed.customer_id:
         return deed
     return replace(deed, customer_id=store.own_id(survivor), told_of=deed.customer_id)
+
+
+def _heard_before(deed: Deed, was: Mapping[tuple[UUID, Kind], Kept]) -> Deed:
+    """The rules that were there when a deed was first heard of decide, also when it is counted anew."""
+    known = was.get((deed.id, deed.kind))
+    return deed if known is None else replace(deed, recorded_at=known.deed.recorded_at)
 
 
 async def _count_purchases(
@@ -212,20 +246,33 @@ async def _count_others(
     present: Programme,
     counting: Counting,
     deeds: Sequence[Deed],
-    watched: frozenset[Kind],
+    *,
+    watched: frozenset[Kind] = frozenset(),
+    was: Mapping[tuple[UUID, Kind], Kept] | None = None,
 ) -> None:
-    """Deeds that a rule is for, with those of the same month, whose limits they share."""
-    new = [
-        deed for deed in deeds if deed.kind in watched or any(concerns(rule, deed) for rule in present.rules)
-    ]
+    """Deeds that a rule is for, with those of the same month, whose limits they share.
+
+    Args:
+        was: what was counted before of deeds that are counted anew; those that are not among `deeds` any more
+            earn nothing.
+    """
+    was = was or {}
+    new = {
+        (deed.id, deed.kind): deed
+        for deed in deeds
+        if deed.kind in watched or any(concerns(rule, deed) for rule in present.rules)
+    }
     since: dict[tuple[UUID, str], datetime] = {}
-    for deed in new:
+    for deed in [*new.values(), *(kept.deed for kept in was.values())]:
         key = (deed.customer_id, deed.kind)
         month = deed.occurred_at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
         since[key] = min(month, since.get(key, month))
     before = {(kept.deed.id, kept.deed.kind): kept for kept in await store.history(connection, since)}
-    for outcome in replay.each_alone([*new, *(kept.deed for kept in before.values())], present):
+    others = [kept.deed for key, kept in before.items() if key not in new and key not in was]
+    for outcome in replay.each_alone([*new.values(), *others], present):
         counting.decide(outcome, before.get((outcome.deed.id, outcome.deed.kind)))
+    for key in was.keys() - new.keys():
+        counting.decide(Outcome(was[key].deed, ()), was[key])
 
 
 def _last(kept: standings.Kept) -> replay.Place:

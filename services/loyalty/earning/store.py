@@ -32,8 +32,10 @@ _WRITE = """
                   $14::text[], $15::bigint[], $16::bigint[], $17::bigint[], $18::text[])
            AS deed (id, kind, customer_id, occurred_at, recorded_at, reason, event_id, amount, currency,
                     parts, subject, channel, told_of, tier, qualifying, points, claimed, awards)
-    ON CONFLICT (id, kind) DO UPDATE SET (tier, qualifying, points, claimed, awards)
-       = (excluded.tier, excluded.qualifying, excluded.points, excluded.claimed, excluded.awards)
+    ON CONFLICT (id, kind) DO UPDATE SET
+        (occurred_at, amount, currency, tier, qualifying, points, claimed, awards)
+      = (excluded.occurred_at, excluded.amount, excluded.currency, excluded.tier, excluded.qualifying,
+         excluded.points, excluded.claimed, excluded.awards)
 """
 # Index: deeds_of_member. $3: only what happened since, for each member.
 _HISTORY = """
@@ -43,6 +45,12 @@ _HISTORY = """
       FROM unnest($1::uuid[], $2::deed_kind[], $3::timestamptz[]) AS wanted (customer_id, kind, since)
       JOIN deeds AS d ON d.customer_id = wanted.customer_id AND d.kind = wanted.kind
                      AND d.occurred_at >= wanted.since
+"""
+# Index: deeds_pkey.
+_KEPT = """
+    SELECT id, kind::text, customer_id, occurred_at, recorded_at, reason, event_id, amount, currency,
+           parts::text, subject, channel, told_of, tier, qualifying, awards::text
+      FROM deeds WHERE id = ANY ($1::uuid[]) AND kind <> 'purchase'
 """
 _KEEP_REFUNDS = """
     INSERT INTO refunds (refund_id, purchase_id, customer_id, amount, purchase_amount, occurred_at, event_id)
@@ -226,6 +234,11 @@ async def history(connection: asyncpg.Connection, wanted: Mapping[tuple[UUID, st
         return []
     columns = ([key[0] for key in wanted], [key[1] for key in wanted], list(wanted.values()))
     return [_kept(row) for row in await connection.fetch(_HISTORY, *columns)]
+
+
+async def kept(connection: asyncpg.Connection, ids: Sequence[UUID]) -> list[Kept]:
+    """What was counted before of these deeds, purchases aside."""
+    return [_kept(row) for row in await connection.fetch(_KEPT, list(ids))]
 
 
 async def keep_refunds(connection: asyncpg.Connection, refunds: Sequence[tuple[Refund, UUID]]) -> None:

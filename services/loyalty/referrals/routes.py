@@ -106,9 +106,14 @@ async def join(
         if referrer is None:
             raise UnknownCode("POST /v1/referrals gives a member's code.")
         device, now = _hashed(body.device), utc_now()
-        known = await store.known(connection, referrer, body.customer_id, device)
-        require_allowed(body.customer_id, now, known)
-        row = await store.join(connection, code, known, referee=body.customer_id, device=device, at=now)
+        survivors = await ledger.families(connection, [referrer, body.customer_id])
+        friend = survivors[body.customer_id]
+        one = [customer for customer, survivor in survivors.items() if survivor == friend]
+        known = await store.known(connection, survivors[referrer], one, device)
+        require_allowed(friend, now, known)
+        row = await store.join(
+            connection, code, referrer=referrer, referee=body.customer_id, device=device, at=now
+        )
         return 201, _out(row)
 
     if key is not None:
@@ -126,7 +131,8 @@ async def list_referrals(
 ) -> Page[ReferralOut]:
     """The friends that a member brought, in the order in which they joined."""
     after = decode_cursor(cursor, UUID)[0] if cursor else NOBODY
-    rows = await store.page(pool, customer_id, after, limit + 1)
+    one = await ledger.families(pool, [customer_id])
+    rows = await store.page(pool, list(one), after, limit + 1)
     more = encode_cursor(str(rows[limit - 1]["id"])) if len(rows) > limit else None
     return Page(items=[_out(row) for row in rows[:limit]], next_cursor=more)
 

@@ -2,7 +2,8 @@
 
 The one-time reward is a tenth of the friend's first purchase as points for whoever brought them (the earning
 rule `referral`), and a welcome for the friend (the rule `welcome`), once the return period is over. What came
-back of the purchase does not count.
+back of the purchase in that time does not count. Nothing here depends on when something was heard of: with a
+purchase or a refund that becomes known late a referral ends as it would have ended.
 """
 
 from collections.abc import Collection
@@ -36,7 +37,7 @@ class NotNew(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known when a friend joins.
+    """What is known when a friend joins; customers who were merged are one.
 
     Args:
         ancestors: who brought the referrer, who brought those, and so on.
@@ -70,28 +71,51 @@ def require_allowed(referee: UUID, joined_at: datetime, known: Known) -> None:
         raise NotNew("Only new customers are brought.")
 
 
-Ending = Literal["waits", "completed", "bought before", "returned", "never bought"]
+Ending = Literal["waits", "completed", "self-referral", "bought before", "returned", "never bought"]
 
 
-def ending(
-    joined_at: datetime,
-    bought_at: datetime | None,
-    kept: int,
-    now: datetime,
-    *,
-    return_period: timedelta,
-    patience: timedelta,
-) -> Ending:
-    """What becomes of a referral now.
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a friend may take to buy for the first time, and how long the purchase may be returned."""
+
+    to_buy: timedelta
+    to_return: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a friend who joined.
 
     Args:
-        kept: what was paid for the first purchase less what came back, in minor units.
-        patience: how long a friend may take to buy for the first time.
+        alone: whether the two turned out to be one customer.
+        bought_at: the friend's first purchase.
+        kept: what was paid for it less what came back in the return period, in minor units.
     """
+
+    joined_at: datetime
+    alone: bool
+    bought_at: datetime | None
+    kept: int
+
+
+def ending(facts: Facts, now: datetime, patience: Patience) -> Ending:
+    """What becomes of a referral, as far as is known now."""
+    if facts.alone:
+        return "self-referral"
+    bought_at, latest = facts.bought_at, facts.joined_at + patience.to_buy
     if bought_at is None:
-        return "never bought" if now - joined_at > patience else "waits"
-    if bought_at < joined_at:
+        return "waits" if now < latest else "never bought"
+    if bought_at < facts.joined_at:
         return "bought before"
-    if now - bought_at < return_period:
+    if bought_at > latest:
+        return "never bought"
+    if now < bought_at + patience.to_return:
         return "waits"
-    return "completed" if kept > 0 else "returned"
+    return "completed" if facts.kept > 0 else "returned"
+
+
+def next_look(facts: Facts, patience: Patience) -> datetime:
+    """When a referral that waits can end."""
+    if facts.bought_at is None:
+        return facts.joined_at + patience.to_buy
+    return facts.bought_at + patience.to_return
