@@ -4,10 +4,11 @@ The DDL, with its checks and the reasons, is in migrations/versions/0004_program
 """
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Column, DateTime, Enum, Integer, LargeBinary, SmallInteger, Text
+from sqlalchemy import BigInteger, Column, DateTime, Enum, Integer, LargeBinary, Numeric, SmallInteger, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field
 
@@ -63,6 +64,7 @@ class Deed(Base, table=True):
     event_id: UUID | None = None
     amount: int = Field(sa_column=_number())
     currency: str = Field(sa_column=_text())
+    exchange: Decimal | None = Field(sa_column=Column(Numeric(18, 6), nullable=True))
     parts: list[Any] | None = Field(sa_column=_json(nullable=True))
     subject: str | None = Field(sa_column=_text(nullable=True))
     channel: str | None = Field(sa_column=_text(nullable=True))

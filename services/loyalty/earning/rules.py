@@ -9,7 +9,7 @@ exclusive one shuts out those of a lower priority. What is left of a rule's limi
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal, get_args
@@ -67,7 +67,7 @@ class Deed:
     """Something a member did that may earn.
 
     `subject` is the kind of activity, survey or ticket; `told_of` the customer it was told of, when that one
-    was merged into the member.
+    was merged into the member; `exchange` what its currency was worth when it was first counted.
     """
 
     id: UUID
@@ -83,6 +83,7 @@ class Deed:
     subject: str | None = None
     channel: str | None = None
     told_of: UUID | None = None
+    exchange: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,8 +265,16 @@ def _unit(deed: Deed) -> Decimal:
     return Decimal(1).scaleb(-minor_digits(deed.currency))
 
 
+def exchanged(deed: Deed, terms: Terms) -> Deed:
+    """The deed with the rate of now, unless it has one: a rate that changes changes no past points."""
+    if deed.exchange is not None or deed.currency in {"", terms.currency}:
+        return deed
+    return replace(deed, exchange=terms.exchange.get(deed.currency, ONE))
+
+
 def _exchange(deed: Deed, terms: Terms) -> Decimal:
-    return ONE if deed.currency == terms.currency else terms.exchange.get(deed.currency, ONE)
+    rate = exchanged(deed, terms).exchange
+    return ONE if rate is None else rate
 
 
 def _within_limits(

@@ -17,7 +17,7 @@ import asyncpg
 
 from services.loyalty.earning import refunds, replay, rule_store, store
 from services.loyalty.earning.replay import GivenBack, Outcome, Position, Programme, place
-from services.loyalty.earning.rules import Award, Deed, Kind, Terms, concerns, read_used, written
+from services.loyalty.earning.rules import Award, Deed, Kind, Terms, concerns, exchanged, read_used, written
 from services.loyalty.earning.store import Granted, Kept, ToSettle, Written, transfer_key
 from services.loyalty.ledger import store as ledger
 from services.loyalty.ledger.store import Cause, Connection, Earning, Key
@@ -112,8 +112,11 @@ async def count(
     await ledger.lock_members(connection, list(members))
     await store.keep_refunds(connection, refunds)
     family = await ledger.families(connection, members)
-    fresh = [_whose(deed, family) for deed in await store.unknown(connection, deeds, family)]
     present = await programme(connection, settings)
+    fresh = [
+        exchanged(_whose(deed, family), present.terms)
+        for deed in await store.unknown(connection, deeds, family)
+    ]
     counting = Counting(utc_now())
     purchases = [deed for deed in fresh if deed.kind == "purchase"]
     returned = {family[refund.customer_id] for refund, _ in refunds}
@@ -146,7 +149,7 @@ async def recount(
     family = await ledger.families(connection, members)
     counting, present = Counting(utc_now()), await programme(connection, settings)
     was = {(each.deed.id, each.deed.kind): each for each in await store.kept(connection, ids)}
-    changed = [_heard_before(_whose(deed, family), was) for deed in deeds]
+    changed = [exchanged(_heard_before(_whose(deed, family), was), present.terms) for deed in deeds]
     await _count_others(connection, present, counting, changed, was=was)
     await _keep(connection, settings, counting)
     await settle(connection, members)
@@ -183,9 +186,12 @@ def _whose(deed: Deed, family: Mapping[UUID, UUID]) -> Deed:
 
 
 def _heard_before(deed: Deed, was: Mapping[tuple[UUID, Kind], Kept]) -> Deed:
-    """The rules that were there when a deed was first heard of decide, also when it is counted anew."""
+    """The rules and rates that were there when it was first heard of decide, also when it is counted anew."""
     known = was.get((deed.id, deed.kind))
-    return deed if known is None else replace(deed, recorded_at=known.deed.recorded_at)
+    if known is None:
+        return deed
+    rate = known.deed.exchange if known.deed.currency == deed.currency else None
+    return replace(deed, recorded_at=known.deed.recorded_at, exchange=rate)
 
 
 async def _count_purchases(
@@ -216,7 +222,7 @@ async def _count_purchases(
         past.setdefault(kept.deed.customer_id, {})[kept.deed.id] = kept
     for customer_id, items in new.items():
         before = past.get(customer_id, {})
-        every = [*items, *(kept.deed for kept in before.values())]
+        every = [*items, *(exchanged(kept.deed, present.terms) for kept in before.values())]
         if not every:
             continue  # a refund whose purchase is still to come
         standing = None if customer_id in from_beginning else known[customer_id]

@@ -18,7 +18,7 @@ SLICE = 2_000  # deeds between two turns for others
 # Index: deeds_in_time, and deeds_of_member for the first purchase.
 _PAST = """
     SELECT d.id, d.kind::text, d.customer_id, d.occurred_at, d.recorded_at, d.reason, d.event_id, d.amount,
-           d.currency, d.parts::text, d.subject, d.channel, d.told_of, d.tier,
+           d.currency, d.exchange, d.parts::text, d.subject, d.channel, d.told_of, d.tier,
            d.id = (SELECT first.id FROM deeds AS first
                     WHERE first.customer_id = d.customer_id AND first.kind = d.kind
                     ORDER BY first.occurred_at, first.id LIMIT 1) AS first

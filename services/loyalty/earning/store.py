@@ -24,23 +24,23 @@ _ONCE = """
 """
 _WRITE = """
     INSERT INTO deeds (id, kind, customer_id, occurred_at, recorded_at, reason, event_id, amount, currency,
-                       parts, subject, channel, told_of, tier, qualifying, points, claimed, awards)
-    SELECT id, kind, customer_id, occurred_at, recorded_at, reason, event_id, amount, currency, parts::jsonb,
-           subject, channel, told_of, tier, qualifying, points, claimed, awards::jsonb
+                       exchange, parts, subject, channel, told_of, tier, qualifying, points, claimed, awards)
+    SELECT id, kind, customer_id, occurred_at, recorded_at, reason, event_id, amount, currency, exchange,
+           parts::jsonb, subject, channel, told_of, tier, qualifying, points, claimed, awards::jsonb
       FROM unnest($1::uuid[], $2::deed_kind[], $3::uuid[], $4::timestamptz[], $5::timestamptz[], $6::text[],
-                  $7::uuid[], $8::bigint[], $9::text[], $10::text[], $11::text[], $12::text[], $13::uuid[],
-                  $14::text[], $15::bigint[], $16::bigint[], $17::bigint[], $18::text[])
+                  $7::uuid[], $8::bigint[], $9::text[], $10::numeric[], $11::text[], $12::text[], $13::text[],
+                  $14::uuid[], $15::text[], $16::bigint[], $17::bigint[], $18::bigint[], $19::text[])
            AS deed (id, kind, customer_id, occurred_at, recorded_at, reason, event_id, amount, currency,
-                    parts, subject, channel, told_of, tier, qualifying, points, claimed, awards)
+                    exchange, parts, subject, channel, told_of, tier, qualifying, points, claimed, awards)
     ON CONFLICT (id, kind) DO UPDATE SET
-        (occurred_at, amount, currency, tier, qualifying, points, claimed, awards)
-      = (excluded.occurred_at, excluded.amount, excluded.currency, excluded.tier, excluded.qualifying,
-         excluded.points, excluded.claimed, excluded.awards)
+        (occurred_at, amount, currency, exchange, tier, qualifying, points, claimed, awards)
+      = (excluded.occurred_at, excluded.amount, excluded.currency, excluded.exchange, excluded.tier,
+         excluded.qualifying, excluded.points, excluded.claimed, excluded.awards)
 """
 # Index: deeds_of_member. $3: only what happened since, for each member.
 _HISTORY = """
     SELECT d.id, d.kind::text, d.customer_id, d.occurred_at, d.recorded_at, d.reason, d.event_id, d.amount,
-           d.currency, d.parts::text, d.subject, d.channel, d.told_of, d.tier, d.qualifying,
+           d.currency, d.exchange, d.parts::text, d.subject, d.channel, d.told_of, d.tier, d.qualifying,
            d.awards::text
       FROM unnest($1::uuid[], $2::deed_kind[], $3::timestamptz[]) AS wanted (customer_id, kind, since)
       JOIN deeds AS d ON d.customer_id = wanted.customer_id AND d.kind = wanted.kind
@@ -49,7 +49,7 @@ _HISTORY = """
 # Index: deeds_pkey.
 _KEPT = """
     SELECT id, kind::text, customer_id, occurred_at, recorded_at, reason, event_id, amount, currency,
-           parts::text, subject, channel, told_of, tier, qualifying, awards::text
+           exchange, parts::text, subject, channel, told_of, tier, qualifying, awards::text
       FROM deeds WHERE id = ANY ($1::uuid[]) AND kind <> 'purchase'
 """
 _KEEP_REFUNDS = """
@@ -335,6 +335,7 @@ def _row(written: Written) -> tuple[Any, ...]:
         deed.event_id,
         deed.amount,
         deed.currency,
+        deed.exchange,
         orjson.dumps(parts).decode() if parts else None,
         deed.subject,
         deed.channel,
@@ -369,6 +370,7 @@ def read_deed(row: asyncpg.Record) -> Deed:
         row["subject"],
         row["channel"],
         own_id(row["told_of"]) if row["told_of"] else None,
+        row["exchange"],
     )
 
 

@@ -2,6 +2,7 @@
 
 import random
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -190,6 +191,25 @@ async def test_a_late_purchase_takes_back_and_gives_what_the_order_of_time_says(
         "SELECT reason, rule, points, arithmetic FROM transfers WHERE reverses IS NOT NULL"
     )
     assert tuple(back) == ("Recount", "first", 300, "300 too much by the order of time")
+    await ledger.must_be_sound()
+
+
+async def test_a_purchase_keeps_the_exchange_rate_of_when_it_was_first_heard_of(
+    settings: LoyaltySettings, database: Database, ledger: Ledger
+) -> None:
+    then, now = (
+        Consumer(make_reactions(settings.model_copy(update={"exchange": {"JPY": rate}})), database)
+        for rate in (Decimal("0.05"), Decimal("0.04"))
+    )
+    member = uuid4()
+    first, second = (purchase(member, 10_000, at=MORNING + n * DAY, currency="JPY") for n in (1, 2))
+    await hear(then, bought(first))
+    await hear(now, bought(second))
+    assert await ledger.balance(member) == 500 + 400
+    await hear(now, bought(purchase(member, 100, at=MORNING)))
+    await hear(now, returned(refund(second, 5_000)))
+    assert await ledger.balance(member) == 500 + 200 + 1
+    assert await ledger.pool.fetchval("SELECT total FROM standings") == 50_000 + 20_000 + 100
     await ledger.must_be_sound()
 
 

@@ -6,3 +6,7 @@ UPDATE referrals SET look_at = CASE WHEN reason = 'erased' THEN 'infinity'::time
 ALTER TABLE referrals ALTER COLUMN look_at SET DEFAULT now();
 DROP INDEX referrals_open;
 CREATE INDEX referrals_due ON referrals (look_at, id) WHERE look_at IS NOT NULL;
+
+-- What a major unit of the deed's currency was worth in the programme's when the deed was first counted; null in the
+-- programme's own currency, and for earlier deeds until they are counted again.
+ALTER TABLE deeds ADD COLUMN exchange numeric(18, 6);

@@ -1,4 +1,4 @@
-"""Referrals that are looked at again when something becomes known of the friend."""
+"""What late events need: referrals that are looked at again, deeds that keep their exchange rate."""
 
 from pathlib import Path
 
@@ -13,4 +13,4 @@ depends_on = None
 
 
 def upgrade() -> None:
-    run_sql_file(op, Path(__file__).with_name("0006_late_friends.sql"))
+    run_sql_file(op, Path(__file__).with_name("0006_late_events.sql"))
