@@ -208,15 +208,16 @@ async def _count_purchases(
     for deed in purchases:
         new.setdefault(deed.customer_id, []).append(deed)
     known = await standings.load(connection, list(new))
-    back = await store.refunds_of(connection, family)
     from_beginning = {
         customer_id
         for customer_id, items in new.items()
         if customer_id in anew
         or customer_id not in known
-        or customer_id in back
         or min(map(place, items)) <= _last(known[customer_id])
     }
+    # Refunds of what was counted before are counted too: whoever gives something back is counted anew.
+    whole = [member for member, survivor in family.items() if survivor in from_beginning]
+    back = await store.refunds_of(connection, family, whole, [deed.id for deed in purchases])
     past: dict[UUID, dict[UUID, Kept]] = {}
     for kept in await store.history(connection, {(who, "purchase"): BEGINNING for who in from_beginning}):
         past.setdefault(kept.deed.customer_id, {})[kept.deed.id] = kept
@@ -282,7 +283,8 @@ async def _count_others(
 
 
 def _last(kept: standings.Kept) -> replay.Place:
-    return kept.standing.clock, False, kept.last_id
+    """The latest place that may be counted: of one moment, whatever comes after the last is counted anew."""
+    return kept.standing.clock, True, kept.last_id
 
 
 def _position(kept: standings.Kept) -> Position:

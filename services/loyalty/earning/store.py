@@ -59,7 +59,11 @@ _KEEP_REFUNDS = """
     ON CONFLICT DO NOTHING
 """
 # Index: refunds_of_customer.
-_REFUNDS = "SELECT * FROM refunds WHERE customer_id = ANY ($1::uuid[])"
+_REFUNDS = """
+    SELECT * FROM refunds
+     WHERE customer_id = ANY ($1::uuid[])
+        OR customer_id = ANY ($2::uuid[]) AND purchase_id = ANY ($3::uuid[])
+"""
 _REGROUP = """
     UPDATE deeds AS d SET customer_id = m.survivor, told_of = m.customer
       FROM unnest($1::uuid[], $2::uuid[]) AS m (customer, survivor)
@@ -266,11 +270,18 @@ async def forget(connection: asyncpg.Connection, customer_ids: Sequence[UUID], p
 
 
 async def refunds_of(
-    connection: asyncpg.Connection, family: Mapping[UUID, UUID]
+    connection: asyncpg.Connection,
+    family: Mapping[UUID, UUID],
+    whole: Sequence[UUID],
+    purchases: Sequence[UUID],
 ) -> dict[UUID, list[GivenBack]]:
-    """All refunds of these members, by the survivor, heard of before or after their purchases."""
+    """Refunds of these members, by the survivor, heard of before or after their purchases.
+
+    Args:
+        whole: those of whom all are wanted; of the others, only those of these purchases.
+    """
     found: dict[UUID, list[GivenBack]] = {}
-    for row in await connection.fetch(_REFUNDS, list(family)):
+    for row in await connection.fetch(_REFUNDS, list(whole), list(family), list(purchases)):
         refund = GivenBack(
             row["refund_id"], row["purchase_id"], row["amount"], row["purchase_amount"], row["occurred_at"]
         )
