@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 
 # ISO 4217 minor units of the currencies that do not have two decimals.
 _WITHOUT = ("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV")
@@ -19,7 +20,7 @@ def minor_digits(currency: str) -> int:
     return MINOR_DIGITS.get(currency, 2)
 
 
-def floor_product(amount: int, *factors: Decimal) -> int:
+def floor_product(amount: int, *factors: Decimal | Fraction) -> int:
     """floor(amount × every factor), exactly: no step is rounded but the last."""
     denominator = 1
     for factor in factors:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any, Literal, get_args
 from uuid import UUID
 
@@ -194,8 +195,11 @@ def _worth(
     if rule.points is not None:
         return rule.points, f"{rule.points} {'once' if rule.kind in ONCE or rule.first_only else 'each'}"
     assert rule.rate is not None  # noqa: S101 - the schema and the table see to it
-    groups = _by_campaign(rule, deed, campaigns)
-    factors = [(plain(rule.rate), rule.rate)]
+    groups, (paid, listed) = _by_campaign(rule, deed, campaigns)
+    factors: list[tuple[str, Decimal | Fraction]] = [(plain(rule.rate), rule.rate)]
+    if paid < listed:
+        shown = f"{number(paid, deed.currency)}/{number(listed, deed.currency)} paid"
+        factors.insert(0, (shown, Fraction(paid, listed)))
     exchange = _exchange(deed, terms)
     if exchange != ONE:
         factors.append((f"{plain(exchange)} {terms.currency}/{deed.currency}", exchange))
@@ -218,26 +222,28 @@ def _worth(
     return points, f"floor({' × '.join([shown, *(text for text, _ in factors)])}) = {points}"
 
 
-def _by_campaign(rule: Rule, deed: Deed, campaigns: Sequence[Rule]) -> dict[Rule | None, int]:
-    """The money that the rule is for, by the campaign that raises it most; never more than was paid."""
-    named = [part for part in deed.parts if _names(rule, part)]
-    if rule.categories or rule.skus:
-        paid = min(deed.amount, sum(part.amount for part in named))
-    else:
-        paid = deed.amount
-    if not campaigns:
-        return {None: paid}
+def _by_campaign(
+    rule: Rule, deed: Deed, campaigns: Sequence[Rule]
+) -> tuple[dict[Rule | None, int], tuple[int, int]]:
+    """The money that the rule is for, by the campaign that raises it most; and of how much how much was paid.
+
+    What was taken off the purchase as a whole, also by lines below zero, falls on its lines in proportion.
+    """
+    amount = max(0, deed.amount)
+    lines = [part for part in deed.parts if part.amount > 0]
+    listed = sum(part.amount for part in lines)
     groups: dict[Rule | None, int] = {}
-    rest = paid
-    for part in named:
-        amount = min(part.amount, rest)
-        best = _best(campaign for campaign in campaigns if _names(campaign, part))
-        groups[best] = groups.get(best, 0) + amount
-        rest -= amount
-    if rest or not groups:  # what no line tells: postage, or a purchase without lines
-        best = _best(campaign for campaign in campaigns if not campaign.categories and not campaign.skus)
-        groups[best] = groups.get(best, 0) + rest
-    return groups
+    for part in lines:
+        if _names(rule, part):
+            best = _best(campaign for campaign in campaigns if _names(campaign, part))
+            groups[best] = groups.get(best, 0) + part.amount
+    if not rule.categories and not rule.skus:
+        if listed < amount or not lines:  # what no line tells: postage, or a purchase without lines
+            best = _best(campaign for campaign in campaigns if not campaign.categories and not campaign.skus)
+            groups[best] = groups.get(best, 0) + amount - listed
+        if len(groups) == 1:
+            return dict.fromkeys(groups, amount), (amount, amount)
+    return groups or {None: 0}, (min(amount, listed), listed)
 
 
 def _best(campaigns: Iterable[Rule]) -> Rule | None:

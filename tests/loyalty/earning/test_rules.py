@@ -75,8 +75,23 @@ def test_a_rule_for_a_category_or_sku_counts_its_lines_and_never_more_than_was_p
     rule = a_rule("pans", rate=Decimal(2), categories=frozenset({"kitchen"}), skus=frozenset({"B"}))
     lines = (Part(5000, "kitchen", "A"), Part(2000, "garden", "B"), Part(900, "garden", "C"))
     assert [award.points for award in give(a_purchase(7900, parts=lines), rule)] == [140]
-    assert [award.points for award in give(a_purchase(3000, parts=lines), rule)] == [60]
+    (award,) = give(a_purchase(3950, parts=lines), rule)  # half of what the lines say
+    assert (award.points, award.arithmetic) == (70, "floor(70.00 CNY × 39.50/79.00 paid × 2) = 70")
     assert give(a_purchase(900, parts=lines[2:]), rule) == []
+
+
+@pytest.mark.parametrize(
+    "lines", [((8000, "kitchen"), (2000, "garden")), ((8000, "kitchen"), (-2500, None), (2000, "garden"))]
+)
+def test_what_is_taken_off_a_purchase_falls_on_its_lines_in_proportion_and_in_any_order(
+    lines: tuple[tuple[int, str | None], ...],
+) -> None:
+    kitchen = a_rule("kitchen-week", multiplier=Decimal(3), categories=frozenset({"kitchen"}))
+    garden = a_rule("garden", rate=Decimal(1), categories=frozenset({"garden"}))
+    parts = tuple(Part(amount, category, "A") for amount, category in lines)
+    for order in (parts, parts[::-1]):
+        raised, by_garden = give(a_purchase(7500, parts=order), garden, a_rule(), kitchen)[::-1]
+        assert (raised.points, by_garden.points) == (195, 15)  # 60.00 × 3 + 15.00 of the 75.00 that was paid
 
 
 def test_rules_add_up_each_by_name_unless_one_is_exclusive() -> None:
