@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
+from asyncpg import Record
+
 from services.loyalty.earning.replay import Programme
 from services.loyalty.earning.rules import Deed, Rule, Used, awards, in_order
 from services.loyalty.earning.store import read_deed
 from services.loyalty.ledger.store import Connection
-from services.loyalty.tiers.rules import BEGINNING, Tier
+from services.loyalty.tiers.rules import BEGINNING, Ladder, Tier
 
 DEEDS_LIMIT = 100_000
 SLICE = 2_000  # deeds between two turns for others
@@ -54,25 +56,34 @@ async def simulate(
     """Count the deeds of the rule's kind with and without it; the difference is what it would have given.
 
     A campaign gives what it adds to the other rules. Deeds that no rule was for were not kept, other than
-    purchases.
+    purchases. Those of the month before `start` only use up the limits of the other rules.
     """
     always = replace(rule, starts_at=BEGINNING, ends_at=None, made_at=BEGINNING)
     others = [other for other in programme.rules if other.id != rule.id]
-    rows = await connection.fetch(_PAST, rule.kind, start, end, DEEDS_LIMIT + 1)
-    tiers = {tier.name: tier for table in programme.ladder.tables for tier in table.tiers}
-    past = (Past(read_deed(row), tiers.get(row["tier"]), row["first"]) for row in rows[:DEEDS_LIMIT])
-    counted = Counted(programme, in_order([*others, always]), others)
+    month = start.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    rows = await connection.fetch(_PAST, rule.kind, month, end, DEEDS_LIMIT + 1)
+    past = (_past(row, programme.ladder) for row in rows[:DEEDS_LIMIT])
+    counted = Counted(programme, in_order([*others, always]), others, start)
     while counted.add(past):  # noqa: ASYNC110 - others get their turn between two slices
         await asyncio.sleep(0)
     complete = len(rows) <= DEEDS_LIMIT
     return Simulated(counted.deeds, counted.awarded, len(counted.members), counted.points, complete)
 
 
-class Counted:
-    """The sums so far, over deeds in the order of members and time."""
+def _past(row: Record, ladder: Ladder) -> Past:
+    deed = read_deed(row)
+    tiers = ladder.at(deed.occurred_at).tiers
+    return Past(deed, next((tier for tier in tiers if tier.name == row["tier"]), None), row["first"])
 
-    def __init__(self, programme: Programme, rules: Sequence[Rule], others: Sequence[Rule]) -> None:
+
+class Counted:
+    """The sums so far, over deeds in the order of members and time, from `start` on."""
+
+    def __init__(
+        self, programme: Programme, rules: Sequence[Rule], others: Sequence[Rule], start: datetime
+    ) -> None:
         self.deeds = self.awarded = self.points = 0
+        self._start, self._looked_at = start, 0
         self.members: set[UUID] = set()
         self._terms = programme.terms
         self._ways = (rules, others)
@@ -81,25 +92,30 @@ class Counted:
 
     def add(self, past: Iterable[Past]) -> bool:
         """Count the next deeds, a bounded number of them; False when there were none."""
-        before = self.deeds
+        before = self._looked_at
         for each in past:
+            self._looked_at += 1
             self._count(each)
-            if self.deeds - before == SLICE:
+            if self._looked_at - before == SLICE:
                 break
-        return self.deeds > before
+        return self._looked_at > before
 
     def _count(self, past: Past) -> None:
         if past.deed.customer_id != self._member:
             self._member, self._used = past.deed.customer_id, ({}, {})
+        if past.deed.occurred_at < self._start:
+            self._points(past, self._ways[1], self._used[1])
+            self._used[0].update(self._used[1])
+            return
         with_rule, without = (
-            sum(
-                award.points
-                for award in awards(past.deed, rules, self._terms, used, tier=past.tier, first=past.first)
-            )
-            for rules, used in zip(self._ways, self._used, strict=True)
+            self._points(past, rules, used) for rules, used in zip(self._ways, self._used, strict=True)
         )
         self.deeds += 1
         if with_rule != without:
             self.awarded += 1
             self.points += with_rule - without
             self.members.add(past.deed.customer_id)
+
+    def _points(self, past: Past, rules: Sequence[Rule], used: dict[str, Used]) -> int:
+        given = awards(past.deed, rules, self._terms, used, tier=past.tier, first=past.first)
+        return sum(award.points for award in given)

@@ -2,15 +2,18 @@
 
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
 
+from services.loyalty.earning import rule_store
+from services.loyalty.earning.rule_store import Version
 from services.loyalty.reactions import make_reactions
 from services.loyalty.settings import LoyaltySettings
 from shared.clock import utc_now
 from shared.contracts.handles import LineItem
+from shared.contracts.profile import PurchaseRecorded
 from shared.database import Database
 from shared.messaging.consumer import Consumer
 from tests.loyalty.earning.test_reactions import bought, hear, purchase
@@ -126,6 +129,39 @@ async def test_a_rule_is_simulated_on_past_purchases_before_it_goes_live(
     backwards = {"from": draft["to"], "to": draft["from"]}
     answer = await client.post("/v1/earning-rules/purchase:simulate", json=backwards)
     assert is_problem(answer, 422, "invalid")
+
+
+async def test_a_simulation_gives_what_the_rule_gives_once_it_is_there(
+    client: httpx.AsyncClient, settings: LoyaltySettings, database: Database, ledger: Ledger
+) -> None:
+    """Another rule's limit is used up by half before, and the tiers had other multipliers since."""
+    now, long_ago = utc_now(), MORNING - timedelta(days=400)
+    bonus = {"name": "bonus", "kind": "purchase", "rate": "1", "monthly_limit": 1_000, "priority": 1}
+    assert await rule_store.add(database.pool, Version("bonus", 1, bonus, long_ago), "test")
+    tiers = [{"name": "regular", "threshold": 0}, {"name": "silver", "threshold": 500_000, "multiplier": "3"}]
+    answer = await client.put("/v1/tiers", json={"tiers": tiers}, headers={"If-Match": '"v1"'})
+    assert answer.status_code == 200, answer.text
+    days = (1, 2, 10, 20, 40)
+
+    def bought_by(member: UUID) -> PurchaseRecorded:
+        return bought(*(purchase(member, 70_000 * n, at=MORNING + timedelta(days=n)) for n in days))
+
+    start = MORNING + timedelta(days=5)
+    double = {"name": "twice", "kind": "purchase", "multiplier": "2", "ends_at": now.isoformat()}
+    alone = {"name": "alone", "kind": "purchase", "rate": "0.7", "exclusive": True, "monthly_limit": 2_000}
+    for said in (double, alone):
+        without, live = uuid4(), uuid4()
+        consumer = Consumer(make_reactions(settings), database)
+        await hear(consumer, bought_by(without))
+        draft = {"rule": said | {"id": said["name"]}, "from": start.isoformat(), "to": now.isoformat()}
+        found = (await client.post("/v1/earning-rules:simulate", json=draft)).json()
+        said |= {"starts_at": start.isoformat()}
+        assert await rule_store.add(database.pool, Version(said["name"], 1, said, long_ago), "test")
+        await hear(consumer, bought_by(live))
+        gained = await ledger.balance(live) - await ledger.balance(without)
+        assert (found["points"], found["members"]) == (gained, 1)
+        await ledger.pool.execute("DELETE FROM earning_rules WHERE id = $1", said["name"])
+        await ledger.pool.execute("DELETE FROM deeds")
 
 
 async def test_tiers_are_read_changed_and_shown_of_a_member(
