@@ -97,6 +97,16 @@ class TierTable(Base, table=True):
     newcomer: dict[str, Any] = Field(sa_column=_json())
 
 
+class TierTerms(Base, table=True):
+    """What qualifies and in which period, kept when the first member was counted: one row."""
+
+    __tablename__ = "tier_terms"
+
+    one: bool = Field(True, primary_key=True)
+    basis: str = Field(sa_column=_text())
+    period: str = Field(sa_column=_text())
+
+
 class Standing(Base, table=True):
     """Where a member stands as of the last purchase that was counted, and what is shown of it."""
 

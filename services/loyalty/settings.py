@@ -42,10 +42,14 @@ class LoyaltySettings(ServiceSettings):
     )
 
     tier_basis: Literal["spend", "points"] = Field(
-        "spend", description="What qualifies: what was paid, or the points of purchases. Set it at the start."
+        "spend",
+        description="What qualifies: what was paid, or the points of purchases. "
+        "As it is when the first purchase is counted, it stays.",
     )
     tier_period: Literal["rolling", "calendar"] = Field(
-        "rolling", description="Twelve months back, or since New Year (UTC). Set it at the start."
+        "rolling",
+        description="Twelve months back, or since New Year (UTC). "
+        "As it is when the first purchase is counted, it stays.",
     )
     tier_grace_days: int = Field(
         30, ge=0, le=3650, description="How long a member may be below the tier's threshold."

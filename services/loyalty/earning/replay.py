@@ -15,7 +15,6 @@ from uuid import UUID
 from services.loyalty.earning.refunds import share
 from services.loyalty.earning.rules import Award, Deed, Rule, Terms, Used, awards, qualifying
 from services.loyalty.tiers.rules import (
-    Basis,
     Change,
     Ladder,
     Standing,
@@ -47,7 +46,6 @@ class Programme:
 
     rules: Sequence[Rule]
     ladder: Ladder
-    basis: Basis
     terms: Terms
 
 
@@ -115,7 +113,7 @@ def _buy(position: Position, deed: Deed, programme: Programme) -> Outcome:
         deed, programme.rules, programme.terms, position.used, tier=tier, first=not position.bought
     )
     position.bought = True
-    if programme.basis == "spend":
+    if programme.ladder.basis == "spend":
         worth = qualifying(deed, programme.terms)
     else:
         worth = sum(award.points for award in given)

@@ -88,7 +88,7 @@ async def programme(connection: Connection, settings: LoyaltySettings) -> Progra
     """The rules, tiers and terms in effect."""
     terms = Terms(settings.currency, settings.exchange, settings.purchase_points_limit, settings.points_days)
     ladder = await tiers.ladder(connection, settings)
-    return Programme(await rule_store.rules(connection), ladder, settings.tier_basis, terms)
+    return Programme(await rule_store.rules(connection), ladder, terms)
 
 
 async def count(

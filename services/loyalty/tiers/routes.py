@@ -1,5 +1,6 @@
 """Tiers, over HTTP: read by whoever reads loyalty, written by operators, and a member's way through them."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
@@ -8,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 
 from services.loyalty.ledger import store as ledger
 from services.loyalty.settings import LoyaltySettings
-from services.loyalty.tiers import rules, store
+from services.loyalty.tiers import rules, service, store
 from services.loyalty.tiers.rules import Ladder, TierTable
 from services.loyalty.tiers.schemas import TierChangeOut, TiersIn, TiersOut
 from shared.clock import utc_now
@@ -29,9 +30,9 @@ NEWEST = (datetime.max.replace(tzinfo=UTC), 2**31 - 1)
 @router.get("/v1/tiers", dependencies=READ)
 async def read_tiers(request: Request, pool: Pool, response: Response) -> TiersOut:
     """The tiers in effect, with their ETag."""
-    table = (await store.tables(pool))[-1]
-    set_etag(response, table.version)
-    return _out(table, request.app.state.settings)
+    ladder = await service.ladder(pool, request.app.state.settings)
+    set_etag(response, ladder.tables[-1].version)
+    return _out(ladder, request.app.state.settings)
 
 
 @router.put("/v1/tiers")
@@ -47,15 +48,16 @@ async def change_tiers(
     """Change the tiers from now on. Who has reached a tier rises with the next review, within the hour."""
     settings: LoyaltySettings = request.app.state.settings
     connection = await raw(session)
-    current = (await store.tables(connection))[-1]
+    before = await service.ladder(connection, settings)
+    current = before.tables[-1]
     require_version(current.version, if_match)
     tiers = tuple(store.read_tier(tier.model_dump(mode="json", exclude_defaults=True)) for tier in body.tiers)
     table = TierTable(current.version + 1, utc_now(), tiers)
-    ladder = Ladder((table,), settings.tier_period, rules.YEAR)
+    ladder = replace(before, tables=(table,))
     if not await store.add_table(connection, table, caller.id, rules.shown(rules.begin(ladder), ladder)):
         raise PreconditionFailed("Read them again, then send the change with the new ETag.")
     set_etag(response, table.version)
-    return _out(table, settings)
+    return _out(ladder, settings)
 
 
 @router.get("/v1/loyalty/{customer_id}/tier-changes", dependencies=READ)
@@ -96,15 +98,16 @@ def _place(value: object) -> int:
     return value
 
 
-def _out(table: TierTable, settings: LoyaltySettings) -> TiersOut:
+def _out(ladder: Ladder, settings: LoyaltySettings) -> TiersOut:
+    table = ladder.tables[-1]
     return TiersOut.model_validate(
         {
             "tiers": [store.write_tier(tier) for tier in table.tiers],
             "version": table.version,
             "since": table.since,
-            "basis": settings.tier_basis,
-            "currency": settings.currency if settings.tier_basis == "spend" else None,
-            "period": settings.tier_period,
+            "basis": ladder.basis,
+            "currency": settings.currency if ladder.basis == "spend" else None,
+            "period": ladder.period,
             "grace_days": settings.tier_grace_days,
         }
     )

@@ -58,11 +58,12 @@ class TierTable:
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """Every version of the tiers, the oldest first, and how time moves members on it."""
+    """Every version of the tiers, the oldest first, what counts on it, and how time moves members."""
 
     tables: tuple[TierTable, ...]
     period: Period
     grace: timedelta
+    basis: Basis = "spend"
 
     def at(self, moment: datetime) -> TierTable:
         """The version in effect at a moment."""

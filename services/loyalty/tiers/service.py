@@ -15,17 +15,21 @@ from services.loyalty.tiers.store import Kept, Moved
 from shared.clock import utc_now
 from shared.database import Database
 from shared.jobs import Job
+from shared.telemetry import logger
 
 REVIEW_S = 3600.0
 BATCH = 500  # members in one transaction
 BATCHES = 200  # in one run; the rest waits for the next
 AT_LEAST_EVERY = timedelta(days=30)  # so that the projection does not grow old
 
+_log = logger(part="tiers")
+
 
 async def ladder(connection: Connection, settings: LoyaltySettings) -> Ladder:
-    """The tiers, and how time moves members on them."""
+    """The tiers, what counts on them, and how time moves members."""
     grace = timedelta(days=settings.tier_grace_days)
-    return Ladder(await store.tables(connection), settings.tier_period, grace)
+    basis, period = await store.terms(connection) or (settings.tier_basis, settings.tier_period)
+    return Ladder(await store.tables(connection), period, grace, basis)
 
 
 def moved(kept: Kept, ladder: Ladder, now: datetime, *, since: datetime, changes: Sequence[Change]) -> Moved:
@@ -52,6 +56,10 @@ def moved(kept: Kept, ladder: Ladder, now: datetime, *, since: datetime, changes
 
 async def review(database: Database, settings: LoyaltySettings, now: datetime) -> int:
     """Move members whose grace period ended or whose purchases left the period; returns how many."""
+    await store.keep_terms(database.pool, settings.tier_basis, settings.tier_period)
+    kept = await store.terms(database.pool)
+    if kept != (settings.tier_basis, settings.tier_period):
+        _log.warning("members were counted before tier_basis or tier_period was changed: it stays", kept=kept)
     reviewed = 0
     for _ in range(BATCHES):
         async with database.pool.acquire() as connection, connection.transaction():

@@ -11,10 +11,17 @@ import asyncpg
 import orjson
 
 from services.loyalty.ledger.store import Connection
-from services.loyalty.tiers.rules import Change, Standing, Tier, TierTable
+from services.loyalty.tiers.rules import Basis, Change, Period, Standing, Tier, TierTable
 from shared.telemetry import current_traceparent
 
 _TABLES = "SELECT version, since, tiers::text FROM tier_tables ORDER BY version"
+_TERMS = "SELECT basis, period FROM tier_terms"
+_KEEP_TERMS = """
+    INSERT INTO tier_terms AS kept (basis, period) VALUES ($1, $2)
+    ON CONFLICT (one) DO UPDATE SET (basis, period) = (excluded.basis, excluded.period)
+     WHERE (kept.basis, kept.period) <> (excluded.basis, excluded.period)
+       AND NOT EXISTS (SELECT FROM standings)
+"""
 _ADD_TABLE = """
     INSERT INTO tier_tables (version, since, tiers, made_by, newcomer)
     VALUES ($1, $2, $3::text::jsonb, $4, $5::text::jsonb)
@@ -108,6 +115,17 @@ async def tables(connection: Connection) -> tuple[TierTable, ...]:
         TierTable(row["version"], row["since"], tuple(read_tier(tier) for tier in orjson.loads(row["tiers"])))
         for row in await connection.fetch(_TABLES)
     )
+
+
+async def terms(connection: Connection) -> tuple[Basis, Period] | None:
+    """By what members are counted, if that is kept yet."""
+    row = await connection.fetchrow(_TERMS)
+    return None if row is None else (row["basis"], row["period"])
+
+
+async def keep_terms(connection: Connection, basis: Basis, period: Period) -> None:
+    """Keep by what members are counted; once one was counted it stays."""
+    await connection.execute(_KEEP_TERMS, basis, period)
 
 
 async def add_table(connection: Connection, table: TierTable, made_by: str, newcomer: dict[str, Any]) -> bool:

@@ -42,4 +42,4 @@ def a_purchase(amount: int, number: int = 1, *, at: datetime = START, **said: An
 
 def a_programme(*rules: Rule, ladder: Ladder = LADDER) -> Programme:
     """The rules on the default tiers."""
-    return Programme(in_order(rules), ladder, "spend", TERMS)
+    return Programme(in_order(rules), ladder, TERMS)

@@ -8,11 +8,13 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from services.loyalty.app import create_app
 from services.loyalty.earning import rule_store
 from services.loyalty.earning.rule_store import Version
 from services.loyalty.reactions import make_reactions
 from services.loyalty.settings import LoyaltySettings
 from services.loyalty.tiers import service as tiers
+from shared.clock import utc_now
 from shared.contracts import EventData
 from shared.contracts.feedback import SurveyAnswered, TicketResolved
 from shared.contracts.handles import Activity
@@ -36,6 +38,7 @@ from tests.loyalty.earning.test_reactions import (
     returned,
 )
 from tests.loyalty.points import MORNING, Ledger
+from tests.support.apps import running
 
 DAY = timedelta(days=1)
 LONG_AGO = MORNING - 1000 * DAY
@@ -214,8 +217,6 @@ async def test_a_purchase_keeps_the_exchange_rate_of_when_it_was_first_heard_of(
 
 
 async def test_points_that_wait_for_the_return_period_are_pending(consumer: Consumer, ledger: Ledger) -> None:
-    from shared.clock import utc_now
-
     version = Version(
         "later",
         1,
@@ -241,8 +242,6 @@ async def test_points_that_wait_for_the_return_period_are_pending(consumer: Cons
 async def test_tiers_move_by_the_clock_and_tell_it(
     consumer: Consumer, settings: LoyaltySettings, database: Database, ledger: Ledger
 ) -> None:
-    from shared.clock import utc_now
-
     member, now = uuid4(), utc_now()
     await hear(consumer, bought(purchase(member, 500_000, at=now - 360 * DAY)))
     assert await ledger.pool.fetchval("SELECT tier_now FROM standings") == "silver"
@@ -255,6 +254,23 @@ async def test_tiers_move_by_the_clock_and_tell_it(
            FROM outbox WHERE type = 'tier.changed' ORDER BY id"""
     )
     assert [tuple(row) for row in told] == [("regular", "silver"), ("silver", "regular")]
+
+
+async def test_what_qualifies_stays_as_it_was_when_the_first_purchase_was_counted(
+    settings: LoyaltySettings, database: Database, ledger: Ledger
+) -> None:
+    member, now = uuid4(), utc_now()
+    points = settings.model_copy(update={"tier_basis": "points", "tier_period": "calendar"})
+    for each in (settings, points):  # nobody was counted yet
+        await tiers.review(database, each, now)
+    await hear(Consumer(make_reactions(points), database), bought(purchase(member, 70_000, at=now)))
+    await tiers.review(database, settings, now)
+    await hear(Consumer(make_reactions(settings), database), bought(purchase(member, 30_000, at=now)))
+    assert await ledger.pool.fetchval("SELECT total FROM standings") == 700 + 300
+    app = create_app(settings)
+    async with running(app) as client:
+        shown = (await client.get("/v1/tiers")).json()
+    assert (shown["basis"], shown["period"], shown["currency"]) == ("points", "calendar", None)
 
 
 async def test_a_birthday_is_given_once_a_year(

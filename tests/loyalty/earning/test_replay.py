@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from services.loyalty.earning.replay import GivenBack, Item, each_alone, place, points_of, replay, start
 from services.loyalty.earning.rules import Deed
-from tests.loyalty.earning.making import START, a_programme, a_purchase, a_rule
+from tests.loyalty.earning.making import LADDER, START, a_programme, a_purchase, a_rule
 
 DAY = timedelta(days=1)
 PROGRAMME = a_programme(
@@ -96,9 +96,7 @@ def test_a_purchase_that_reaches_a_tier_earns_by_the_one_before() -> None:
 
 
 def test_points_may_be_what_qualifies() -> None:
-    from dataclasses import replace
-
-    programme = replace(a_programme(a_rule(rate=Decimal(300))), basis="points")
+    programme = a_programme(a_rule(rate=Decimal(300)), ladder=replace(LADDER, basis="points"))
     position = start(programme)
     (outcome,), _ = replay(position, [a_purchase(200_000)], programme)
     assert outcome.qualifying == position.standing.total == 600_000

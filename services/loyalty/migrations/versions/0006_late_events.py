@@ -1,4 +1,4 @@
-"""What late events need: referrals that are looked at again, deeds that keep their exchange rate."""
+"""What late events need: referrals that are looked at again, deeds and standings that keep their terms."""
 
 from pathlib import Path
 

@@ -10,3 +10,11 @@ CREATE INDEX referrals_due ON referrals (look_at, id) WHERE look_at IS NOT NULL;
 -- What a major unit of the deed's currency was worth in the programme's when the deed was first counted; null in the
 -- programme's own currency, and for earlier deeds until they are counted again.
 ALTER TABLE deeds ADD COLUMN exchange numeric(18, 6);
+
+-- By what members are counted. It follows the settings until the first standing is there, and stays then: standings
+-- are sums of the one or the other, and the thresholds are in its unit.
+CREATE TABLE tier_terms (
+    one    boolean PRIMARY KEY DEFAULT true CHECK (one),
+    basis  text NOT NULL,
+    period text NOT NULL
+);
