@@ -7,6 +7,7 @@ from services.loyalty.coupons import service as coupon_service
 from services.loyalty.coupons.routes import router as coupons
 from services.loyalty.earning.routes import router as earning
 from services.loyalty.earning.rule_routes import router as earning_rules
+from services.loyalty.earning.tier_routes import router as tier_changes
 from services.loyalty.effect.routes import router as effect
 from services.loyalty.jobs import make_jobs
 from services.loyalty.ledger.hold_routes import router as holds
@@ -22,7 +23,7 @@ from services.loyalty.tiers.routes import router as tiers
 from shared.messaging.bus import Bus
 from shared.web.app import create_service_app
 
-PROGRAMME = (earning_rules, tiers, referrals, challenges)
+PROGRAMME = (earning_rules, tiers, tier_changes, referrals, challenges)
 
 
 def create_app(settings: LoyaltySettings | None = None, bus: Bus | None = None) -> FastAPI:

@@ -25,6 +25,7 @@ from services.loyalty.ledger.schemas import Money
 from services.loyalty.ledger.store import Connection
 from services.loyalty.settings import LoyaltySettings
 from services.loyalty.tiers import store as tiers
+from services.loyalty.tiers.rules import TierTable
 from shared.clock import utc_now
 from shared.database import raw
 from shared.ids import new_id
@@ -175,24 +176,35 @@ def _checked(definition: dict[str, Any]) -> Definition:
         raise RequestValidationError(found) from error
 
 
-async def _refuse_unlimited(connection: Connection, request: Request, version: Version) -> None:
-    settings: LoyaltySettings = request.app.state.settings
+async def refuse_unlimited(
+    connection: Connection, settings: LoyaltySettings, table: TierTable, version: Version | None = None
+) -> None:
+    """Refuse a version of a rule, or of the tiers, with which a rule would award without limit.
+
+    Raises:
+        UnlimitedRule: nothing was changed.
+    """
     now = utc_now()
-    others = [
+    present = [
         rule
         for rule in await rule_store.rules(connection)
-        if rule.id != version.id and (rule.ends_at is None or rule.ends_at > now)
+        if (version is None or rule.id != version.id) and (rule.ends_at is None or rule.ends_at > now)
     ]
-    tables = await tiers.tables(connection)
-    why = unlimited(
-        rule_store.read(version),
-        others,
-        cost_per_point=settings.cost_per_point,
-        currency=settings.currency,
-        highest_tier=max(tier.multiplier for tier in tables[-1].tiers),
-    )
-    if why is not None:
-        raise UnlimitedRule(why)
+    for rule in present if version is None else [rule_store.read(version)]:
+        why = unlimited(
+            rule,
+            [other for other in present if other is not rule],
+            cost_per_point=settings.cost_per_point,
+            currency=settings.currency,
+            highest_tier=max(tier.multiplier for tier in table.tiers),
+        )
+        if why is not None:
+            raise UnlimitedRule(why)
+
+
+async def _refuse_unlimited(connection: Connection, request: Request, version: Version) -> None:
+    newest = (await tiers.tables(connection))[-1]
+    await refuse_unlimited(connection, request.app.state.settings, newest, version)
 
 
 async def _simulate(pool: Pool, request: Request, version: Version, span: SimulationIn) -> SimulationOut:

@@ -1,29 +1,26 @@
-"""Tiers, over HTTP: read by whoever reads loyalty, written by operators, and a member's way through them."""
+"""Tiers, over HTTP, for whoever reads loyalty, and a member's way through them.
 
-from dataclasses import replace
+They are written in earning/tier_routes.py, which knows what rules they multiply.
+"""
+
 from datetime import UTC, datetime
-from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
 from services.loyalty.ledger import store as ledger
 from services.loyalty.settings import LoyaltySettings
-from services.loyalty.tiers import rules, service, store
-from services.loyalty.tiers.rules import Ladder, TierTable
-from services.loyalty.tiers.schemas import TierChangeOut, TiersIn, TiersOut
-from shared.clock import utc_now
-from shared.database import raw
-from shared.problems import PreconditionFailed
-from shared.web.dependencies import Pool, Session
-from shared.web.etag import IfMatch, require_version, set_etag
+from services.loyalty.tiers import service, store
+from services.loyalty.tiers.rules import Ladder
+from services.loyalty.tiers.schemas import TierChangeOut, TiersOut
+from shared.web.dependencies import Pool
+from shared.web.etag import set_etag
 from shared.web.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, encode_cursor
-from shared.web.security import Caller, scope
+from shared.web.security import scope
 
 router = APIRouter(tags=["loyalty"])
 
 READ = [scope("loyalty:read")]
-Operator = Annotated[Caller, scope("admin")]
 NEWEST = (datetime.max.replace(tzinfo=UTC), 2**31 - 1)
 
 
@@ -32,32 +29,7 @@ async def read_tiers(request: Request, pool: Pool, response: Response) -> TiersO
     """The tiers in effect, with their ETag."""
     ladder = await service.ladder(pool, request.app.state.settings)
     set_etag(response, ladder.tables[-1].version)
-    return _out(ladder, request.app.state.settings)
-
-
-@router.put("/v1/tiers")
-async def change_tiers(
-    *,
-    body: TiersIn,
-    request: Request,
-    session: Session,
-    response: Response,
-    caller: Operator,
-    if_match: IfMatch,
-) -> TiersOut:
-    """Change the tiers from now on. Who has reached a tier rises with the next review, within the hour."""
-    settings: LoyaltySettings = request.app.state.settings
-    connection = await raw(session)
-    before = await service.ladder(connection, settings)
-    current = before.tables[-1]
-    require_version(current.version, if_match)
-    tiers = tuple(store.read_tier(tier.model_dump(mode="json", exclude_defaults=True)) for tier in body.tiers)
-    table = TierTable(current.version + 1, utc_now(), tiers)
-    ladder = replace(before, tables=(table,))
-    if not await store.add_table(connection, table, caller.id, rules.shown(rules.begin(ladder), ladder)):
-        raise PreconditionFailed("Read them again, then send the change with the new ETag.")
-    set_etag(response, table.version)
-    return _out(ladder, settings)
+    return told(ladder, request.app.state.settings)
 
 
 @router.get("/v1/loyalty/{customer_id}/tier-changes", dependencies=READ)
@@ -67,7 +39,8 @@ async def read_changes(
     """How a member got to their tier, newest first."""
     before, place = decode_cursor(cursor, _moment, _place) if cursor else NEWEST
     await ledger.account_of(pool, customer_id)
-    rows = await store.history(pool, customer_id, before, place, limit + 1)
+    survivors = await ledger.survivors(pool, [customer_id])
+    rows = await store.history(pool, survivors[customer_id], before, place, limit + 1)
     last = rows[limit - 1] if len(rows) > limit else None
     return Page(
         items=[
@@ -98,7 +71,8 @@ def _place(value: object) -> int:
     return value
 
 
-def _out(ladder: Ladder, settings: LoyaltySettings) -> TiersOut:
+def told(ladder: Ladder, settings: LoyaltySettings) -> TiersOut:
+    """The newest version of the tiers, as it is told."""
     table = ladder.tables[-1]
     return TiersOut.model_validate(
         {

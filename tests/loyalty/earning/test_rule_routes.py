@@ -189,6 +189,9 @@ async def test_tiers_are_read_changed_and_shown_of_a_member(
     changed = await client.put("/v1/tiers", json=body, headers={"If-Match": read.headers["ETag"]})
     assert (changed.status_code, changed.json()["version"]) == (200, 2)
     assert is_problem(await client.put("/v1/tiers", json=body, headers={"If-Match": '"v1"'}), 412, "stale")
+    lavish = [{"name": "regular", "threshold": 0, "multiplier": "100"}]  # a point costs a hundredth
+    answer = await client.put("/v1/tiers", json={"tiers": lavish}, headers={"If-Match": '"v2"'})
+    assert is_problem(answer, 422, "unlimited-earning-rule")
     for wrong in ([], [{"name": "a", "threshold": 5}], [{"name": "a", "threshold": 0}] * 2):
         answer = await client.put("/v1/tiers", json={"tiers": wrong}, headers={"If-Match": '"v2"'})
         assert is_problem(answer, 422, "invalid")
