@@ -32,9 +32,9 @@ class Terms:
     retired: bool = False
 
 
-def price(points: int, tier_points: Mapping[str, int], tier: str | None) -> int:
+def price(points: int, tier_points: Mapping[str, int], tier: str) -> int:
     """Points for one piece: the tier's own price where it has one."""
-    return points if tier is None else tier_points.get(tier, points)
+    return tier_points.get(tier, points)
 
 
 def check(terms: Terms, *, quantity: int, taken_before: int, now: datetime) -> None:

@@ -28,13 +28,15 @@ from shared.telemetry import current_traceparent
 
 FUNCTION = Path(__file__).with_name("take.sql")
 
-# What a redemption is judged by. Indexes: reward_redemptions_of_reward, standings_pkey.
+# What a redemption is judged by. Who has bought nothing yet is in the lowest tier.
+# Indexes: reward_redemptions_of_reward, standings_pkey, tier_tables_pkey.
 _OFFER = """
     SELECT r.version, r.points, r.tier_points::text AS tier_points, r.stock - r.taken AS left,
            r.limit_per_customer, r.starts_at, r.ends_at, r.retired_at IS NOT NULL AS retired,
            least(r.ends_at, k.ends_at) AS over_at, r.campaign_id IS NOT NULL AS in_coupons,
            coalesce(p.active, true) AS active,
-           (SELECT tier_now FROM standings WHERE customer_id = one.survivor) AS tier,
+           coalesce((SELECT tier_now FROM standings WHERE customer_id = one.survivor),
+                    (SELECT newcomer ->> 'name' FROM tier_tables ORDER BY version DESC LIMIT 1)) AS tier,
            (SELECT coalesce(sum(quantity), 0)::bigint FROM reward_redemptions
              WHERE reward_id = r.id AND cancelled_at IS NULL
                AND customer_id = ANY (array(SELECT family(one.survivor)))) AS taken_before
@@ -56,7 +58,10 @@ _TAKEN_BEFORE = """
     SELECT t.input_hash, r.id FROM transfers AS t LEFT JOIN reward_redemptions AS r ON r.transfer_id = t.id
      WHERE t.idempotency_key = $1
 """
-_TIER = text("SELECT tier_now FROM standings WHERE customer_id = :customer")
+_TIER = text("""
+    SELECT coalesce((SELECT tier_now FROM standings WHERE customer_id = :customer),
+                    (SELECT newcomer ->> 'name' FROM tier_tables ORDER BY version DESC LIMIT 1))
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,7 @@ class Offer:
 
     version: int
     terms: Terms
-    tier: str | None
+    tier: str
     taken_before: int
     in_coupons: bool
     active: bool  # the partner, of a partner offer
@@ -200,9 +205,10 @@ async def locked_redemption(session: AsyncSession, redemption_id: UUID) -> Rewar
     return redemption
 
 
-async def tier_of(session: AsyncSession, customer: Family) -> str | None:
-    """The tier in which a customer is now; None for who has bought nothing yet. Index: standings_pkey."""
-    return (await session.execute(_TIER, {"customer": customer.survivor})).scalar_one_or_none()
+async def tier_of(session: AsyncSession, customer: Family) -> str:
+    """The tier in which a customer is now. Indexes: standings_pkey, tier_tables_pkey."""
+    tier: str = (await session.execute(_TIER, {"customer": customer.survivor})).scalar_one()
+    return tier
 
 
 async def page(

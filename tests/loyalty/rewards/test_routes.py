@@ -140,8 +140,8 @@ async def test_a_tier_pays_its_own_price(client: httpx.AsyncClient, ledger: Ledg
            VALUES ($1, now(), $1, 'gold', '[]', 0, '{}', 'gold', '{}', 1)""",
         gold,
     )
-    reward = await make(client, tier_points={"gold": 80})
-    for member, price in ((gold, 80), (newcomer, 100)):
+    reward = await make(client, tier_points={"gold": 80, "regular": 90})  # newcomers are regular
+    for member, price in ((gold, 80), (newcomer, 90)):
         listed = (await client.get("/v1/rewards", params={"customer_id": str(member), "limit": 200})).json()
         assert [item["price"] for item in listed["items"] if item["id"] == reward["id"]] == [price]
         assert (await take(client, reward, member)).json()["points"] == price
