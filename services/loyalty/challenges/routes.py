@@ -1,6 +1,5 @@
 """Challenges, badges and leaderboards, over HTTP."""
 
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -50,7 +49,6 @@ Segment = Annotated[
     str | None, Query(min_length=1, max_length=50, pattern=r"^[^\x00]*$", description="A tier.")
 ]
 MAX_CHALLENGES = 200
-TOP = 100
 FIRST = ("", datetime(1, 1, 2, tzinfo=UTC))
 
 
@@ -89,7 +87,7 @@ async def read_challenge(challenge_id: ChallengeId, pool: Pool, response: Respon
 async def create_challenge(
     body: ChallengeIn, request: Request, session: Session, _: Operator, key: OptionalIdempotencyKey = None
 ) -> Response:
-    """Make a challenge. It counts what is done from `starts_at` on and heard of from now on."""
+    """Make a challenge. It counts what is done from `starts_at` on, with a member's next such deed."""
 
     async def run() -> tuple[int, ChallengeOut, dict[str, str]]:
         connection = await raw(session)
@@ -121,9 +119,10 @@ async def change_challenge(
     current = await _require(connection, challenge_id)
     require_version(current.version, if_match)
     change = body.model_dump()
-    if change.get("kind", current.definition["kind"]) != current.definition["kind"]:
-        raise Invalid(errors=[FieldError("/kind", "The kind of a challenge stays; make another.")])
     definition = as_definition(_checked({**current.definition, **change}))
+    for fixed in ("kind", "every"):  # what was counted so far would mean something else
+        if definition.get(fixed) != current.definition.get(fixed):
+            raise Invalid(errors=[FieldError(f"/{fixed}", "This stays as it is; make another challenge.")])
     if not await store.change(connection, challenge_id, definition, if_match):
         raise PreconditionFailed("Read it again, then send the change with its new ETag.")
     set_etag(response, if_match + 1)
@@ -158,28 +157,29 @@ async def read_badges(
     )
 
 
-@router.get("/v1/leaderboards/{board}", dependencies=READ)
+@router.get("/v1/leaderboards/{board}", dependencies=READ, response_model=BoardOut)
 async def read_board(
     *,
     board: Board,
     pool: Pool,
     period: Period = None,
     segment: Segment = None,
-    limit: Annotated[int, Query(ge=1, le=TOP)] = TOP,
+    limit: Annotated[int, Query(ge=1, le=boards.TOP)] = boards.TOP,
     customer_id: Annotated[UUID | None, Query(description="Whose own place to tell.")] = None,
-) -> BoardOut:
+) -> Response:
     """The top of a leaderboard for a month (the present one when left out) or a year, and one's own place."""
     period = period or boards.month(utc_now())
     found = await boards.read(pool, board, period, segment=segment, limit=limit, member=customer_id)
-    return BoardOut(
+    answer = BoardOut(
         board=board,
         period=period,
         segment=segment,
         as_of=found.as_of,
         members=found.members,
-        items=[Ranked(**asdict(place)) for place in found.top],
-        own=Ranked(**asdict(found.own)) if found.own else None,
+        items=[Ranked.model_validate(place) for place in found.top],
+        own=Ranked.model_validate(found.own) if found.own else None,
     )
+    return Response(answer.model_dump_json(), media_type="application/json")
 
 
 @router.put("/v1/loyalty/{customer_id}/leaderboards", status_code=204, dependencies=WRITE)

@@ -90,6 +90,8 @@ class BadgeOut(BaseModel):
 class Ranked(BaseModel):
     """A member's place; equal scores share a rank."""
 
+    model_config = ConfigDict(from_attributes=True)
+
     rank: int
     customer_id: UUID
     score: int

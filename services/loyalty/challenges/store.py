@@ -72,28 +72,32 @@ _AWARD = """
 """
 # Index: badges_pkey.
 _BADGES = """
-    SELECT b.badge, b.challenge_id, c.definition ->> 'name' AS challenge, b.awarded_at, b.starts_at
+    SELECT DISTINCT ON (b.challenge_id, b.starts_at)
+           b.badge, b.challenge_id, c.definition ->> 'name' AS challenge, b.awarded_at, b.starts_at
       FROM badges AS b JOIN challenges AS c ON c.id = b.challenge_id
-     WHERE b.customer_id = $1 AND (b.challenge_id, b.starts_at) > ($2, $3)
-     ORDER BY b.challenge_id, b.starts_at LIMIT $4
+     WHERE b.customer_id = ANY (array(SELECT family(survivor) FROM survivors(ARRAY[$1::uuid])))
+       AND (b.challenge_id, b.starts_at) > ($2, $3)
+     ORDER BY b.challenge_id, b.starts_at, b.awarded_at LIMIT $4
 """
 _PROGRESS = """
     SELECT starts_at, done, met_at, challenge_id FROM challenge_progress
-     WHERE customer_id = $1 AND challenge_id = ANY ($2::text[])
+     WHERE customer_id = (SELECT survivor FROM survivors(ARRAY[$1::uuid])) AND challenge_id = ANY ($2::text[])
      ORDER BY challenge_id, starts_at
 """
-# Index: board_scores_pkey, for each board and period that there is.
 _FORGET = """
     WITH progress AS (
         DELETE FROM challenge_progress WHERE customer_id = ANY ($1::uuid[])
-    ), scores AS (
-        DELETE FROM board_scores AS s USING board_runs AS r
-         WHERE s.board = r.board AND s.period = r.period AND s.customer_id = ANY ($1::uuid[])
     ), hidden AS (
         DELETE FROM board_opt_outs WHERE customer_id = ANY ($1::uuid[])
     )
     DELETE FROM badges WHERE customer_id = ANY ($1::uuid[])
 """
+# Index: board_scores_pkey, for each board and period that there is.
+_FORGET_SCORES = """
+    DELETE FROM board_scores AS s USING board_runs AS r
+     WHERE s.board = r.board AND s.period = r.period AND s.customer_id = ANY ($1::uuid[])
+"""
+_NO_BOARD_ENDS = "SELECT pg_advisory_xact_lock_shared(hashtextextended('boards', 360))"  # boards._LOCK
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,4 +226,11 @@ def _version(row: asyncpg.Record) -> Version:
 
 async def forget(connection: asyncpg.Connection, customer_ids: Sequence[UUID]) -> int:
     """Leave nothing of what these customers reached; returns how many badges went."""
-    return int((await connection.execute(_FORGET, list(customer_ids))).split()[-1])
+    ids = list(customer_ids)
+    badges = int((await connection.execute(_FORGET, ids)).split()[-1])
+    # Twice: a refresh that was writing has ended by the second, and the next one will know. Not under the
+    # lock at once, as the refresh holds what it wrote when it asks for the lock.
+    await connection.execute(_FORGET_SCORES, ids)
+    await connection.execute(_NO_BOARD_ENDS)
+    await connection.execute(_FORGET_SCORES, ids)
+    return badges
