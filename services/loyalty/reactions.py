@@ -6,8 +6,8 @@ from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from services.loyalty.challenges import service as challenging
 from services.loyalty.challenges import store as challenges
-from services.loyalty.challenges.service import follow
 from services.loyalty.coupons import store as coupons
 from services.loyalty.earning import birthdays, service
 from services.loyalty.earning import store as deeds
@@ -78,17 +78,18 @@ def make_reactions(settings: LoyaltySettings) -> Reactions:
         running = await challenges.enabled(connection)
         watched = frozenset(challenge.kind for challenge in running)
         fresh = await service.count(connection, settings, done, refunds, watched)
-        await follow(session, settings, running, fresh)
+        await challenging.follow(session, settings, running, fresh)
         await birthdays.note(connection, attributes)
         await friends.wake(connection, fresh, refunds)
 
     @reactions.on(CustomerMerged)
     async def on_merged(session: AsyncSession, event: Event[CustomerMerged]) -> None:
-        """All points move to the survivor; what is owed is set against them."""
+        """All points move to the survivor, what is owed is set against them; challenges are met together."""
         connection, merge = await raw(session), event.data
         await merging.merge(connection, merge.merge_id, merge.survivor_id, merge.merged_id, event.id)
         await service.regroup(connection, settings, [merge.survivor_id, merge.merged_id])
         await friends.regroup(connection, [merge.survivor_id, merge.merged_id])
+        await challenging.regroup(session, settings, [merge.survivor_id, merge.merged_id])
 
     @reactions.on(CustomerUnmerged)
     async def on_unmerged(session: AsyncSession, event: Event[CustomerUnmerged]) -> None:
@@ -97,6 +98,7 @@ def make_reactions(settings: LoyaltySettings) -> Reactions:
         await merging.unmerge(connection, merge.merge_id, merge.survivor_id, merge.merged_id, event.id)
         await service.regroup(connection, settings, [merge.survivor_id, merge.merged_id])
         await friends.regroup(connection, [merge.survivor_id, merge.merged_id])
+        await challenging.regroup(session, settings, [merge.survivor_id, merge.merged_id])
 
     @reactions.on(CustomerErased)
     async def on_erased(session: AsyncSession, event: Event[CustomerErased]) -> None:

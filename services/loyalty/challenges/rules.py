@@ -5,7 +5,7 @@ midnight UTC, or the whole time that the challenge runs. A badge asks for as man
 challenge says, and counts from the beginning again after it was given.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -66,17 +66,32 @@ def window(every: Every, moment: datetime) -> tuple[datetime, datetime]:
 
 def streaks(every: Every, met: Iterable[datetime]) -> dict[datetime, int]:
     """For each window that was met, by its begin: how many in a row were met up to it."""
-    found: dict[datetime, int] = {}
-    expected: datetime | None = None
-    length = 0
-    for start in sorted(met):
-        length = length + 1 if start == expected else 1
-        found[start] = length
-        expected = window(every, start)[1]
+    return {start: length for run in _runs(every, met) for length, start in enumerate(run, start=1)}
+
+
+def badges(challenge: Challenge, met: Iterable[datetime], given: Collection[datetime]) -> list[datetime]:
+    """The windows that complete a badge, those left out for which badges were `given` before.
+
+    A window that becomes known late may join two runs or move the places where a run completes a badge. So a
+    run is owed one for each `in_a_row` of its windows, whatever windows those before were given for: as many
+    as if all had been heard of in order.
+    """
+    found: list[datetime] = []
+    for run in _runs(challenge.every, met):
+        complete = run[challenge.in_a_row - 1 :: challenge.in_a_row]
+        missing = len(complete) - sum(start in given for start in run)
+        if missing > 0:
+            found += [start for start in complete if start not in given][-missing:]
     return found
 
 
-def badges(challenge: Challenge, met: Iterable[datetime]) -> list[datetime]:
-    """The windows that complete a badge."""
-    found = streaks(challenge.every, met)
-    return [start for start, length in found.items() if length % challenge.in_a_row == 0]
+def _runs(every: Every, met: Iterable[datetime]) -> list[list[datetime]]:
+    runs: list[list[datetime]] = []
+    expected: datetime | None = None
+    for start in sorted(met):
+        if start == expected:
+            runs[-1].append(start)
+        else:
+            runs.append([start])
+        expected = window(every, start)[1]
+    return runs

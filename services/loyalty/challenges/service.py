@@ -1,12 +1,17 @@
-"""Following challenges: what members just did moves their progress, and may bring them a badge and points."""
+"""Following challenges: what members just did moves their progress, and may bring them a badge and points.
+
+Progress is the survivor's when customers were merged, as their deeds are; badges stay whose they were and are
+counted for all who are one with them, so that nobody is given one twice.
+"""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from uuid import UUID
 
 import asyncpg
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.loyalty.challenges import rules, store
+from services.loyalty.challenges import boards, rules, store
 from services.loyalty.challenges.rules import Challenge
 from services.loyalty.challenges.store import Touched
 from services.loyalty.earning.amounts import expiry
@@ -18,6 +23,7 @@ from services.loyalty.ledger.store import Cause, Earning
 from services.loyalty.settings import LoyaltySettings
 from shared.contracts.loyalty import BadgeAwarded
 from shared.database import raw
+from shared.ids import new_id
 from shared.messaging.outbox import emit_all
 
 
@@ -28,7 +34,31 @@ async def follow(
     deeds: Iterable[Deed],
 ) -> None:
     """Count the windows in which these deeds were done. The members' accounts are locked already."""
-    touched = _touched(challenges, deeds)
+    await _count(session, settings, challenges, _touched(challenges, deeds))
+
+
+async def regroup(session: AsyncSession, settings: LoyaltySettings, customer_ids: Sequence[UUID]) -> None:
+    """Count the windows of customers who were merged or separated anew. Their deeds have moved already."""
+    connection = await raw(session)
+    family = await ledger.families(connection, customer_ids)
+    await boards.regroup(connection, family)
+    running = await store.enabled(connection)
+    by_id = {challenge.id: challenge for challenge in running}
+    windows = await store.windows_of(connection, list(family), list(by_id))
+    touched = [
+        _window(survivor, by_id[row["challenge_id"]], row["starts_at"])
+        for survivor in sorted(set(family.values()))
+        for row in windows
+    ]
+    await _count(session, settings, running, touched)
+
+
+async def _count(
+    session: AsyncSession,
+    settings: LoyaltySettings,
+    challenges: Sequence[Challenge],
+    touched: Sequence[Touched],
+) -> None:
     if not touched:
         return
     connection = await raw(session)
@@ -49,19 +79,25 @@ async def follow(
 
 
 def _touched(challenges: Sequence[Challenge], deeds: Iterable[Deed]) -> list[Touched]:
-    found: dict[tuple[UUID, str, object], Touched] = {}
-    for deed in deeds:
-        for challenge in challenges:
-            if rules.concerns(challenge, deed):
-                start, end = rules.window(challenge.every, deed.occurred_at)
-                found[deed.customer_id, challenge.id, start] = Touched(
-                    deed.customer_id,
-                    challenge,
-                    start,
-                    max(start, challenge.starts_at),
-                    end if challenge.ends_at is None else min(end, challenge.ends_at),
-                )
+    found = {
+        (deed.customer_id, challenge.id, start): _window(deed.customer_id, challenge, start)
+        for deed in deeds
+        for challenge in challenges
+        if rules.concerns(challenge, deed)
+        for start in [rules.window(challenge.every, deed.occurred_at)[0]]
+    }
     return list(found.values())
+
+
+def _window(customer_id: UUID, challenge: Challenge, start: datetime) -> Touched:
+    end = rules.window(challenge.every, start)[1]
+    return Touched(
+        customer_id,
+        challenge,
+        start,
+        max(start, challenge.starts_at),
+        end if challenge.ends_at is None else min(end, challenge.ends_at),
+    )
 
 
 async def _award(
@@ -73,7 +109,7 @@ async def _award(
         (row["customer_id"], challenge.id, start, challenge.badge)
         for row in await store.met(connection, members, sorted({row["challenge_id"] for row in fresh}))
         for challenge in [by_id[row["challenge_id"]]]
-        for start in rules.badges(challenge, row["met"])
+        for start in rules.badges(challenge, row["met"], row["given"])
     ]
     return await store.award(connection, wanted) if wanted else []
 
@@ -83,7 +119,7 @@ def _earning(challenge: Challenge, row: asyncpg.Record, settings: LoyaltySetting
     return Earning(
         customer_id,
         challenge.points,
-        f"challenge/{challenge.id}/{customer_id}/{row['starts_at'].date()}",
+        f"challenge/{challenge.id}/{new_id()}",  # it happens once because the badge is given once
         Cause(
             f"Challenge {challenge.name}",
             ACTOR,

@@ -25,7 +25,8 @@ _CHANGE = """
     UPDATE challenges SET definition = $2::text::jsonb, version = version + 1
      WHERE id = $1 AND version = $3 RETURNING version
 """
-# How much was done in each window, purchases that came back whole left out. Index: deeds_of_member.
+# How much was done in each window, as far as it is wanted, purchases that came back whole left out.
+# Index: deeds_of_member, read in the order of time and no further than the target.
 _COUNT = """
     SELECT w.customer_id, w.challenge_id, w.starts_at, done.number,
            coalesce(before.met_at, done.moments[w.target]) AS met_at, before.met_at IS NULL AS fresh
@@ -36,8 +37,8 @@ _COUNT = """
         ON before.customer_id = w.customer_id AND before.challenge_id = w.challenge_id
        AND before.starts_at = w.starts_at
      CROSS JOIN LATERAL (
-        SELECT count(*) AS number, array_agg(d.occurred_at ORDER BY d.occurred_at, d.id) AS moments
-          FROM deeds AS d
+        SELECT count(*) AS number, array_agg(counts.occurred_at ORDER BY counts.occurred_at) AS moments FROM (
+        SELECT d.occurred_at FROM deeds AS d
          WHERE d.customer_id = w.customer_id AND d.kind = (c.definition ->> 'kind')::deed_kind
            AND d.occurred_at >= w.since AND d.occurred_at < w.until
            AND (c.definition -> 'subjects' IS NULL OR c.definition -> 'subjects' ? d.subject)
@@ -48,7 +49,8 @@ _COUNT = """
            AND (d.kind <> 'purchase' OR d.amount > (
                 SELECT coalesce(sum(back.amount), 0) FROM refunds AS back
                  WHERE back.customer_id = coalesce(d.told_of, d.customer_id)
-                   AND back.purchase_id = d.id))) AS done
+                   AND back.purchase_id = d.id))
+         ORDER BY d.occurred_at, d.id LIMIT w.target) AS counts) AS done
 """
 _KEEP = """
     INSERT INTO challenge_progress (customer_id, challenge_id, starts_at, done, met_at)
@@ -56,10 +58,21 @@ _KEEP = """
     ON CONFLICT (customer_id, challenge_id, starts_at)
     DO UPDATE SET (done, met_at) = (excluded.done, excluded.met_at)
 """
+# Indexes: challenge_progress_pkey, badges_pkey.
 _MET = """
-    SELECT customer_id, challenge_id, array_agg(starts_at) AS met FROM challenge_progress
-     WHERE customer_id = ANY ($1::uuid[]) AND challenge_id = ANY ($2::text[]) AND met_at IS NOT NULL
-     GROUP BY customer_id, challenge_id
+    SELECT p.customer_id, p.challenge_id, array_agg(p.starts_at) AS met,
+           array(SELECT b.starts_at FROM badges AS b
+                  WHERE b.challenge_id = p.challenge_id
+                    AND b.customer_id = ANY (array(SELECT family(p.customer_id)))) AS given
+      FROM challenge_progress AS p
+     WHERE p.customer_id = ANY ($1::uuid[]) AND p.challenge_id = ANY ($2::text[]) AND p.met_at IS NOT NULL
+     GROUP BY p.customer_id, p.challenge_id
+"""
+# Index: challenge_progress_pkey.
+_WINDOWS = """
+    SELECT DISTINCT challenge_id, starts_at FROM challenge_progress
+     WHERE customer_id = ANY ($1::uuid[]) AND challenge_id = ANY ($2::text[])
+     ORDER BY challenge_id, starts_at
 """
 _AWARD = """
     INSERT INTO badges (customer_id, challenge_id, starts_at, badge, awarded_at)
@@ -191,8 +204,16 @@ async def count(connection: asyncpg.Connection, touched: Sequence[Touched]) -> l
 async def met(
     connection: asyncpg.Connection, customer_ids: Sequence[UUID], challenge_ids: Sequence[str]
 ) -> list[asyncpg.Record]:
-    """The windows that members met, by member and challenge."""
+    """The windows that members met, and those that badges were given for, by member and challenge."""
     rows: list[asyncpg.Record] = await connection.fetch(_MET, customer_ids, challenge_ids)
+    return rows
+
+
+async def windows_of(
+    connection: asyncpg.Connection, customer_ids: Sequence[UUID], challenge_ids: Sequence[str]
+) -> list[asyncpg.Record]:
+    """The windows in which any of these customers did something that counted."""
+    rows: list[asyncpg.Record] = await connection.fetch(_WINDOWS, customer_ids, challenge_ids)
     return rows
 
 
@@ -207,7 +228,7 @@ async def award(
 async def badges_of(
     connection: Connection, customer_id: UUID, after: tuple[str, datetime], limit: int
 ) -> list[asyncpg.Record]:
-    """A member's badges, by challenge and window."""
+    """A member's badges, and those of whom they were merged with, by challenge and window."""
     rows: list[asyncpg.Record] = await connection.fetch(_BADGES, customer_id, *after, limit)
     return rows
 
