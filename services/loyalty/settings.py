@@ -67,11 +67,15 @@ class LoyaltySettings(ServiceSettings):
     upkeep_batches: int = Field(50, ge=1, le=10_000, description="The most batches of one run of a job.")
 
     coupon_refusals_per_customer: int = Field(
-        20, ge=1, le=10**6, description="Coupons that do not hold, an hour; more are not looked at."
+        20,
+        ge=1,
+        le=10**6,
+        description="Coupons that do not hold, an hour and caller; more are not looked at.",
     )
     coupon_refusals_per_caller: int = Field(
         500,
         ge=1,
         le=10**6,
-        description="Codes that do not exist, an hour, over all customers of a key.",
+        description="Codes that do not exist, an hour, over all customers of a key; then only members "
+        "who were not refused are listened to.",
     )

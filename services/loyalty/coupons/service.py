@@ -43,6 +43,10 @@ class AlreadyReleased(Conflict):
     slug, title = "already-released", "This use was given back before"
 
 
+class Slip(UnknownCoupon):
+    """No such code can exist: it was mistyped, and tells whoever guesses nothing."""
+
+
 class TooManyAttempts(TooManyRequests):
     slug, title = "too-many-coupon-attempts", "Too many coupons were tried that do not hold"
 
@@ -53,32 +57,34 @@ async def guarded(
 ) -> AsyncIterator[None]:
     """Around a try: counts it when it is refused, for the customer and the caller, and bounds both by hour.
 
-    Only codes that do not exist count against the caller: when many customers of a shop come too late for one
-    code, nobody has guessed. A basket that does not fit is not counted at all: who fills one tries the same
-    coupon again and again.
+    A customer is counted at each caller alone: who tries codes in another's name shuts them out nowhere else.
+    Only codes that might exist and do not count against the caller: when many customers of a shop come too
+    late for one code, or mistype it, nobody has guessed. At a caller over its limit, members who were not
+    refused in this hour are still listened to: whoever guesses there does not close the shop for all. A
+    basket that does not fit is not counted at all: who fills one tries the same coupon again and again.
 
     Raises:
         TooManyAttempts: one of them was refused too often; the coupon is not looked at.
     """
     now = utc_now()
     hour = now.replace(minute=0, second=0, microsecond=0)
-    limits = {
-        store.customer_subject(customer_id): settings.coupon_refusals_per_customer,
-        f"caller {caller.id}": settings.coupon_refusals_per_caller,
-    }
-    counted = await store.refusals(pool, list(limits), hour)
-    if any(counted.get(subject, 0) >= limit for subject, limit in limits.items()):
+    own, shop = store.customer_subject(customer_id, caller.id), f"caller {caller.id}"
+    counted = await store.refusals(pool, [own, shop], hour)
+    refused, over = counted.get(own, 0), counted.get(shop, 0) >= settings.coupon_refusals_per_caller
+    if refused >= settings.coupon_refusals_per_customer or (
+        over and (refused or not await store.is_member(pool, customer_id))
+    ):
         wait_s = int((hour + timedelta(hours=1) - now).total_seconds()) + 1
         raise TooManyAttempts("Try again in the next hour.", retry_after_s=wait_s)
     try:
         yield
     except BasketUnfit:
         raise
-    except CouponRefused:
-        await store.count_refusal(pool, [store.customer_subject(customer_id)], hour)
+    except (CouponRefused, Slip):
+        await store.count_refusal(pool, [own], hour)
         raise
     except UnknownCoupon:
-        await store.count_refusal(pool, list(limits), hour)
+        await store.count_refusal(pool, [own, shop], hour)
         raise
 
 
@@ -86,12 +92,12 @@ def read_code(text: str) -> str:
     """A code as it was typed.
 
     Raises:
-        UnknownCoupon: no such code can exist.
+        Slip: no such code can exist.
     """
     try:
         return codes.read(text)
     except codes.UnfitCode as unfit:
-        raise UnknownCoupon("Look at the code again.") from unfit
+        raise Slip("Look at the code again.") from unfit
 
 
 async def validate(

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import text, update
+from sqlalchemy import Text, cast, text, update
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -40,7 +40,12 @@ _COUNT_REFUSAL = """
 """
 _REFUSALS = "SELECT subject, refused FROM coupon_refusals WHERE subject = ANY ($1::text[]) AND hour = $2"
 _FORGET = "DELETE FROM coupon_refusals WHERE hour < $1"
-_FORGET_SUBJECTS = text("DELETE FROM coupon_refusals WHERE subject = ANY (CAST(:subjects AS text[]))")
+# As far as a day goes back; the customer is the subject's second word.
+_FORGET_SUBJECTS = text(
+    "DELETE FROM coupon_refusals WHERE split_part(subject, ' ', 2) = ANY (CAST(:customers AS text[]))"
+)
+# Index: accounts_kind_owner_key.
+_IS_MEMBER = "SELECT EXISTS (SELECT FROM accounts WHERE kind = 'member' AND owner = $1)"
 
 
 class UnknownCampaign(NotFound):
@@ -171,6 +176,12 @@ async def refusals(pool: asyncpg.Pool, subjects: Sequence[str], hour: datetime) 
     return {row["subject"]: row["refused"] for row in rows}
 
 
+async def is_member(pool: asyncpg.Pool, customer_id: UUID) -> bool:
+    """Whether loyalty has heard of this customer."""
+    known: bool = await pool.fetchval(_IS_MEMBER, customer_id)
+    return known
+
+
 async def forget_refusals(pool: asyncpg.Pool, hour: datetime) -> None:
     """Forget what was counted more than a day before."""
     await pool.execute(_FORGET, hour - timedelta(days=1))
@@ -181,16 +192,17 @@ async def forget(session: AsyncSession, customer: Family, pseudonym: UUID, now: 
 
     Returns how many rows.
     """
-    subjects = [customer_subject(member) for member in customer.members]
-    await session.execute(_FORGET_SUBJECTS, {"subjects": subjects})
+    await session.execute(_FORGET_SUBJECTS, {"customers": [str(member) for member in customer.members]})
     own = update(Coupon).where(col(Coupon.customer_id).in_(customer.members))
     cancelled = func.coalesce(Coupon.cancelled_at, now)
     coupons = await session.exec(own.values(customer_id=pseudonym, cancelled_at=cancelled))
     uses = update(CouponUse).where(col(CouponUse.customer_id).in_(customer.members))
-    used = await session.exec(uses.values(customer_id=pseudonym, reference=""))
+    # Callers choose the key, which may name the customer; the use's own id keeps it unique.
+    nameless = {"reference": "", "idempotency_key": cast(CouponUse.id, Text), "input_hash": b""}
+    used = await session.exec(uses.values(customer_id=pseudonym, **nameless))
     return coupons.rowcount + used.rowcount
 
 
-def customer_subject(customer_id: UUID) -> str:
-    """Under which name a customer's refusals are counted."""
-    return f"customer {customer_id}"
+def customer_subject(customer_id: UUID, caller_id: str) -> str:
+    """Under which name a customer's refusals at a caller are counted."""
+    return f"customer {customer_id} at {caller_id}"

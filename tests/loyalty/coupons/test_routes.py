@@ -90,7 +90,8 @@ async def test_a_customer_s_own_coupon_is_the_survivor_s_and_forgotten_with_them
     code = await coupon(client, one)
     assert slug(await redeem(client, code, survivor)) == "unknown-coupon"
     await ledger.pool.execute("SELECT merge_customers($1, $2, $3, NULL)", merge, survivor, one)
-    assert (await redeem(client, code, survivor)).status_code == 201
+    assert (await redeem(client, code, survivor, f"of {one}", key=f"for {one}")).status_code == 201
+    assert slug(await redeem(client, codes.make(lambda _: 9), one)) == "unknown-coupon"
     (listed,) = (await client.get(f"/v1/loyalty/{survivor}/coupons")).json()["items"]
     assert (listed["code"], listed["used"]) == (code, 1)
 
@@ -100,6 +101,9 @@ async def test_a_customer_s_own_coupon_is_the_survivor_s_and_forgotten_with_them
     left = """SELECT (SELECT count(*) FROM coupons WHERE customer_id = ANY ($1::uuid[]))
                    + (SELECT count(*) FROM coupon_uses WHERE customer_id = ANY ($1::uuid[]))"""
     assert await ledger.pool.fetchval(left, [one, survivor]) == 0
+    for table in ("coupons", "coupon_uses", "coupon_refusals"):
+        said = f"SELECT count(*) FROM {table} AS t WHERE t::text LIKE '%' || $1 || '%'"  # noqa: S608
+        assert await ledger.pool.fetchval(said, str(one)) == 0, table
     assert slug(await redeem(client, code, survivor)) == "unknown-coupon"
 
 
@@ -165,7 +169,7 @@ async def test_a_crowd_uses_a_code_once_and_a_customer_no_more_than_the_limit(
     assert {slug(answer) for answer in alone if answer.status_code == 409} == {"coupon-limit-reached"}
 
 
-async def test_who_tries_too_many_is_not_listened_to(settings: LoyaltySettings) -> None:
+async def test_who_tries_too_many_is_not_listened_to(settings: LoyaltySettings, ledger: Ledger) -> None:
     few = settings.model_copy(update={"coupon_refusals_per_customer": 5, "coupon_refusals_per_caller": 12})
     app = create_app(few)
     shop, stranger = f"shop {uuid4()}", f"stranger {uuid4()}"
@@ -183,11 +187,56 @@ async def test_who_tries_too_many_is_not_listened_to(settings: LoyaltySettings) 
         assert [answer.status_code for answer in answers] == [404] * 5 + [429]
         assert slug(answers[-1]) == "too-many-coupon-attempts"
         assert 0 < int(answers[-1].headers["Retry-After"]) <= 3601
-        assert (await validate(client, good, customer)).status_code == 429  # by any caller
+        assert (await validate(guesser, good, customer)).status_code == 429
+        # Who guesses in a customer's name shuts them out nowhere else.
+        assert (await validate(client, good, customer)).status_code == 200
         assert (await validate(guesser, good, uuid4())).status_code == 200
+        slips = [await redeem(guesser, "mistyped", uuid4()) for _ in range(20)]
+        assert [answer.status_code for answer in slips] == [404] * 20  # no guesses: the shop stays open
         others = [await redeem(guesser, wrong, uuid4()) for _ in range(8)]
         assert [answer.status_code for answer in others] == [404] * 7 + [429]
         assert (await validate(client, good, uuid4())).status_code == 200
+
+        assert (await validate(guesser, good, uuid4())).status_code == 429
+        member = await ledger.member()
+        assert (await redeem(guesser, good, member)).status_code == 201
+        assert [(await redeem(guesser, wrong, member)).status_code for _ in range(2)] == [404, 429]
+
+
+async def test_a_coupon_tried_a_thousand_times_is_refused_and_nothing_changes(
+    client: httpx.AsyncClient, settings: LoyaltySettings, ledger: Ledger
+) -> None:
+    code, customer = await coupon(client), uuid4()
+    assert (await redeem(client, code, customer)).status_code == 201
+    answers = Counter([slug(await redeem(client, code, customer, f"O-{n}")) for n in range(1000)])
+    assert answers.keys() == {"coupon-used", "too-many-coupon-attempts"}
+    assert answers["coupon-used"] <= 2 * settings.coupon_refusals_per_customer  # twice when the hour ends
+    row = await ledger.pool.fetchrow(
+        "SELECT used, (SELECT count(*) FROM coupon_uses AS u WHERE u.code = c.code) AS uses"
+        " FROM coupons AS c WHERE code = $1",
+        codes.read(code),
+    )
+    assert tuple(row) == (1, 1)
+
+
+async def test_a_code_of_many_uses_is_used_as_often_as_it_may_under_a_crowd(
+    client: httpx.AsyncClient, ledger: Ledger
+) -> None:
+    code = await coupon(client, uses_per_code=25)
+    crowd = await asyncio.gather(*(redeem(client, code, uuid4()) for _ in range(200)))
+    assert Counter(answer.status_code for answer in crowd) == {201: 25, 409: 175}
+    assert {slug(answer) for answer in crowd if answer.status_code == 409} == {"coupon-used"}
+    assert await ledger.pool.fetchval("SELECT used FROM coupons WHERE code = $1", codes.read(code)) == 25
+
+
+async def test_only_one_of_two_coupons_that_do_not_combine_gets_onto_a_basket(
+    client: httpx.AsyncClient,
+) -> None:
+    customer = uuid4()
+    several = [await coupon(client) for _ in range(4)] + [await coupon(client, combinable=True)]
+    answers = await asyncio.gather(*(redeem(client, code, customer, "B") for code in several))
+    assert Counter(answer.status_code for answer in answers) == {201: 1, 409: 4}
+    assert {slug(answer) for answer in answers if answer.status_code == 409} == {"coupon-not-combinable"}
 
 
 async def test_codes_are_made_in_bulk_and_exported_in_pages(
