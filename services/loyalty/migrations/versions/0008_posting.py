@@ -5,8 +5,8 @@ from alembic import op
 from services.loyalty.ledger import store
 from shared.migrations import run_sql_file
 
-revision = "0009"
-down_revision = "0005"
+revision = "0008"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 
