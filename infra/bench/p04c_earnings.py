@@ -3,7 +3,7 @@
 import random
 import time
 from decimal import Decimal
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import asyncpg
 
@@ -12,6 +12,7 @@ from infra.bench.benchmark import Benchmark, Effort, take_turns
 from infra.bench.figures import Figure, Reach, Wrong
 from infra.bench.stage import Stage
 from services.loyalty.ledger.store import Cause, Earning, post_earnings
+from shared.ids import new_id
 
 BATCH = 2_000  # the most that the service posts in one statement
 _TABLE = """
@@ -38,7 +39,7 @@ async def run(stage: Stage, effort: Effort) -> list[Figure]:
             "purchase",
             "floor(129.00 CNY × 1) = 129",
         )
-        return Earning(members.member_id(number), 129, f"purchase/{uuid4()}", cause, None)
+        return Earning(members.member_id(number), 129, f"purchase/{new_id()}", cause, None)
 
     async def earn() -> float:
         before = await _earnings(loyalty)
@@ -75,7 +76,7 @@ async def run(stage: Stage, effort: Effort) -> list[Figure]:
 
 
 def _row(earning: Earning) -> tuple[UUID, UUID, int, str, object]:
-    return uuid4(), earning.customer_id, earning.points, earning.cause.reason, earning.cause.occurred_at
+    return new_id(), earning.customer_id, earning.points, earning.cause.reason, earning.cause.occurred_at
 
 
 async def _earnings(loyalty: asyncpg.Pool) -> int:
