@@ -12,6 +12,7 @@ from services.loyalty.effect.routes import router as effect
 from services.loyalty.jobs import make_jobs
 from services.loyalty.ledger.hold_routes import router as holds
 from services.loyalty.ledger.routes import router as ledger
+from services.loyalty.partners import service as partner_service
 from services.loyalty.partners.routes import router as partners
 from services.loyalty.reactions import make_reactions
 from services.loyalty.referrals.routes import router as referrals
@@ -36,6 +37,6 @@ def create_app(settings: LoyaltySettings | None = None, bus: Bus | None = None) 
         routers=[spending, rewards, coupons, partners, effect, holds, ledger, earning, *PROGRAMME],
         reactions=[make_reactions(settings)],
         section=SECTION,
-        jobs=[*coupon_service.JOBS, *make_jobs(settings)],
+        jobs=[*coupon_service.JOBS, *partner_service.JOBS, *make_jobs(settings)],
         bus=bus,
     )

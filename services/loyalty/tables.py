@@ -230,6 +230,23 @@ class PartnerMonth(Base, table=True):
     issued: int = Field(sa_column=_number())
 
 
+class PartnerDay(Base, table=True):
+    """What moved on a partner's account on a closed day; later entries are numbered `next_entry` up."""
+
+    __tablename__ = "partner_days"
+
+    partner_id: UUID = Field(primary_key=True, foreign_key="loyalty_partners.id")
+    day: date = Field(primary_key=True)
+    issued: int = Field(sa_column=_number())
+    issued_back: int = Field(sa_column=_number())
+    issued_worth: Decimal = Field(sa_column=Column(Numeric, nullable=False))
+    accepted: int = Field(sa_column=_number())
+    accepted_back: int = Field(sa_column=_number())
+    accepted_worth: Decimal = Field(sa_column=Column(Numeric, nullable=False))
+    closing: int = Field(sa_column=_number())
+    next_entry: int = Field(sa_column=_number())
+
+
 class PartnerExchange(Base, table=True):
     """The partner's side of a transfer: its own units, and the rate at that time."""
 

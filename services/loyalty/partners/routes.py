@@ -3,11 +3,12 @@
 A partner's key needs no scope: what it may do is act for the partners that name it, and nothing else.
 """
 
-from datetime import UTC, datetime
+from datetime import date
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
+from sqlalchemy.exc import IntegrityError
 from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.responses import Response
 
@@ -29,7 +30,7 @@ from services.loyalty.settings import LoyaltySettings
 from services.loyalty.tables import LoyaltyPartner
 from shared.clock import utc_now
 from shared.ids import new_id
-from shared.problems import Conflict
+from shared.problems import Conflict, FieldError, Invalid
 from shared.web.dependencies import Pool, Session
 from shared.web.etag import IfMatch, require_version, set_etag, tag
 from shared.web.idempotency import IdempotencyKey, idempotent
@@ -64,10 +65,9 @@ async def add_partner(body: PartnerIn, session: Session, request: Request, key: 
     """Take a partner into the coalition."""
 
     async def run() -> tuple[int, PartnerOut, dict[str, str]]:
-        await _require_free(session, body.name, None)
-        partner = LoyaltyPartner(id=new_id(), created_at=utc_now(), **body.model_dump())
+        partner = LoyaltyPartner(id=new_id(), created_at=utc_now(), **_columns(body))
         session.add(partner)
-        await session.flush()
+        await _flush(session)
         headers = {"Location": f"/v1/loyalty-partners/{partner.id}", "ETag": tag(partner.version)}
         return 201, PartnerOut.model_validate(partner), headers
 
@@ -89,10 +89,10 @@ async def change_partner(
     """Replace a partner's rates, prices and callers; what was exchanged keeps its own."""
     partner = await store.partner(session, partner_id, lock=True)
     require_version(partner.version, if_match)
-    await _require_free(session, body.name, partner_id)
-    for name, value in body.model_dump().items():
+    for name, value in _columns(body).items():
         setattr(partner, name, value)
     partner.version += 1
+    await _flush(session)
     set_etag(response, partner.version)
     return PartnerOut.model_validate(partner)
 
@@ -171,9 +171,8 @@ async def read_clearing(
     """What a month comes to between the partner and us, netted; it equals the ledger to the point."""
     settings: LoyaltySettings = request.app.state.settings
     partner = await service.acting(session, partner_id, caller)
-    start = datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC)
-    end = start.replace(year=start.year + start.month // 12, month=start.month % 12 + 1)
-    found = await store.month(pool, partner.id, start, end)
+    first = date.fromisoformat(f"{month}-01")
+    found = await store.month(pool, partner.id, first, rules.following(first))
     return ClearingOut(
         partner_id=partner.id,
         month=month,
@@ -204,7 +203,22 @@ def _shown(partner: LoyaltyPartner, outcome: Outcome) -> ExchangeOut:
     )
 
 
-async def _require_free(session: AsyncSession, name: str, partner_id: UUID | None) -> None:
-    taken = await store.named(session, name)
-    if taken is not None and taken.id != partner_id:
-        raise NameTaken("Nothing was changed.")
+def _columns(body: PartnerIn) -> dict[str, Any]:
+    """The columns of a partner, after the fields were looked at together."""
+    errors = []
+    if rules.members_gain(body.points_per_unit, body.units_per_point):
+        detail = "times points_per_unit is more than 1: members would gain by exchanging to and fro"
+        errors.append(FieldError("/units_per_point", detail))
+    if rules.partner_gains(body.points_per_unit, body.issued_price, body.accepted_price):
+        detail = "is above issued_price: the partner would gain by accepting what it issues"
+        errors.append(FieldError("/accepted_price", detail))
+    if errors:
+        raise Invalid(errors=errors)
+    return body.model_dump()
+
+
+async def _flush(session: AsyncSession) -> None:
+    try:
+        await session.flush()
+    except IntegrityError as error:
+        raise NameTaken("Nothing was changed.") from error

@@ -5,6 +5,7 @@ is never more than one unit or point of an exchange.
 """
 
 from dataclasses import dataclass
+from datetime import date
 from decimal import ROUND_FLOOR, Context, Decimal
 
 # Enough digits that no product or sum here is rounded before its end.
@@ -36,6 +37,21 @@ def exchange(amount: int, rate: Decimal, *, given: str, taken: str) -> Exchanged
     """floor(amount × rate); `given` and `taken` name the two sides."""
     out = floor(_EXACT.multiply(Decimal(amount), rate))
     return Exchanged(out, f"floor({amount} {given} × {rate.normalize():f}) = {out} {taken}")
+
+
+def members_gain(points_per_unit: Decimal, units_per_point: Decimal) -> bool:
+    """Whether a member who exchanges units for points and these for units again may have more than before."""
+    return _EXACT.multiply(points_per_unit, units_per_point) > 1
+
+
+def partner_gains(points_per_unit: Decimal, issued_price: Decimal, accepted_price: Decimal) -> bool:
+    """Whether a partner that issues points and accepts them again would be paid more than it pays."""
+    return points_per_unit > 0 and accepted_price > issued_price
+
+
+def following(month: date) -> date:
+    """The first day of the month after that of a first day."""
+    return month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)
 
 
 def net_points(issued: Side, accepted: Side) -> int:

@@ -34,7 +34,7 @@ class PartnerIn(Schema):
     issued_price: Rate = Field(description="Minor units that it pays us for a point that it issued.")
     accepted_price: Rate = Field(description="Minor units that we pay it for a point that it accepted.")
     monthly_limit: Whole | None = Field(
-        None, description="The most points that it may issue in a month, UTC."
+        None, description="The most points that it may issue in a month, UTC, reversed ones included."
     )
     active: bool = True
 

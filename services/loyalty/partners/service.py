@@ -1,7 +1,7 @@
 """Partners issue, accept and take back points; the ledger has one side, the exchange the other."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -15,10 +15,15 @@ from services.loyalty.partners.rules import Exchanged
 from services.loyalty.partners.schemas import AcceptIn, IssueIn
 from services.loyalty.settings import LoyaltySettings
 from services.loyalty.tables import LoyaltyPartner, PartnerExchange
-from shared.database import raw
+from shared.clock import utc_now
+from shared.database import Database, raw
 from shared.ids import new_id
+from shared.jobs import Job
 from shared.problems import Conflict, FieldError, Forbidden, Invalid
 from shared.web.security import Caller
+
+CLOSE_EVERY_S = 3600.0
+CLOSING_TIMEOUT_MS = 600_000
 
 
 class PartnerInactive(Conflict):
@@ -151,6 +156,18 @@ async def give_back(
     await settle(connection, [customer_id])
     session.info["emitted"] = True
     return Outcome(customer_id, posted, side, f"all {posted.points} points given back")
+
+
+async def close_days(database: Database) -> None:
+    """Keep what moved on days that have been over for a day: no transaction is still to come to them."""
+    until = (utc_now() - timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    for partner_id in await store.every_partner(database.pool):
+        async with database.pool.acquire() as connection, connection.transaction():
+            await connection.execute(f"SET LOCAL statement_timeout = {CLOSING_TIMEOUT_MS}")
+            await store.close_days(connection, partner_id, until)
+
+
+JOBS = (Job("close partners' days", CLOSE_EVERY_S, close_days),)
 
 
 def _require_active(partner: LoyaltyPartner) -> None:

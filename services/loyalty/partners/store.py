@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from pathlib import Path
 from uuid import UUID
 
 import asyncpg
@@ -14,27 +15,45 @@ from services.loyalty.partners.rules import Side
 from services.loyalty.tables import LoyaltyPartner, PartnerExchange
 from shared.problems import NotFound
 
-# The entries of a partner's account in a month. What a partner issued leaves its account; a reversal goes the
-# other way, at the price of what it reverses. Indexes: accounts_kind_owner_key, entries_of_partners.
-_CLEARING = """
-    WITH entry AS (
-        SELECT e.points, t.posted_at, t.reverses IS NOT NULL AS returned, coalesce(x.price, 0) AS price,
-               (e.points < 0) = (t.reverses IS NULL) AS issued
-          FROM accounts AS a
-          JOIN entries AS e ON e.account_id = a.id AND e.balance IS NULL AND e.account_id >= 100
-          JOIN transfers AS t ON t.id = e.transfer_id
-          LEFT JOIN partner_exchanges AS x ON x.transfer_id = coalesce(t.reverses, t.id)
-         WHERE a.kind = 'partner' AND a.owner = $1 AND t.posted_at < $3
+FUNCTION = Path(__file__).with_name("moves.sql")
+
+# A month from its first day ($2) until before another ($3): days that are closed, and what came since.
+# Index: partner_days_pkey.
+_MONTH = """
+    WITH day AS (
+        SELECT day, issued, issued_back, issued_worth, accepted, accepted_back, accepted_worth,
+               accepted - accepted_back - issued + issued_back AS moved
+          FROM partner_days WHERE partner_id = $1 AND day >= $2 AND day < $3
+        UNION ALL
+        SELECT day, issued, issued_back, issued_worth, accepted, accepted_back, accepted_worth, moved
+          FROM partner_moves($1, $3::date::timestamp AT TIME ZONE 'UTC')
+    ), before AS (
+        SELECT coalesce((SELECT closing FROM partner_days WHERE partner_id = $1 AND day < $2
+                          ORDER BY day DESC LIMIT 1), 0)
+               + coalesce((SELECT sum(moved) FROM day WHERE day < $2), 0) AS points
     )
-    SELECT coalesce(sum(points) FILTER (WHERE posted_at < $2), 0)::bigint AS opening,
-           coalesce(sum(points), 0)::bigint AS closing,
-           coalesce(sum(-points) FILTER (WHERE within AND issued AND NOT returned), 0)::bigint AS issued,
-           coalesce(sum(points) FILTER (WHERE within AND issued AND returned), 0)::bigint AS issued_back,
-           coalesce(sum(-points * price) FILTER (WHERE within AND issued), 0) AS issued_worth,
-           coalesce(sum(points) FILTER (WHERE within AND NOT issued AND NOT returned), 0)::bigint AS accepted,
-           coalesce(sum(-points) FILTER (WHERE within AND NOT issued AND returned), 0)::bigint AS given_back,
-           coalesce(sum(points * price) FILTER (WHERE within AND NOT issued), 0) AS accepted_worth
-      FROM (SELECT *, posted_at >= $2 AS within FROM entry) AS entry
+    SELECT before.points::bigint AS opening,
+           coalesce(sum(issued), 0)::bigint AS issued, coalesce(sum(issued_back), 0)::bigint AS issued_back,
+           coalesce(sum(issued_worth), 0) AS issued_worth,
+           coalesce(sum(accepted), 0)::bigint AS accepted,
+           coalesce(sum(accepted_back), 0)::bigint AS accepted_back,
+           coalesce(sum(accepted_worth), 0) AS accepted_worth,
+           (before.points + coalesce(sum(moved), 0))::bigint AS closing
+      FROM before LEFT JOIN day ON day >= $2 GROUP BY before.points
+"""
+_PARTNERS = "SELECT id FROM loyalty_partners ORDER BY id"
+# A later day may read on from after the entries of the days before this one.
+_CLOSE = """
+    INSERT INTO partner_days (partner_id, day, issued, issued_back, issued_worth, accepted, accepted_back,
+                              accepted_worth, closing, next_entry)
+    SELECT $1, m.day, m.issued, m.issued_back, m.issued_worth, m.accepted, m.accepted_back, m.accepted_worth,
+           coalesce(last.closing, 0) + sum(m.moved) OVER (ORDER BY m.day),
+           greatest(last.next_entry, 0, 1 + max(m.last_entry) OVER (
+               ORDER BY m.day ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING))
+      FROM partner_moves($1, $2) AS m
+      LEFT JOIN (SELECT closing, next_entry FROM partner_days WHERE partner_id = $1
+                  ORDER BY day DESC LIMIT 1) AS last ON true
+    ON CONFLICT DO NOTHING
 """
 
 
@@ -86,11 +105,6 @@ async def partners(session: AsyncSession, *, after: UUID | None, limit: int) -> 
     return list(await session.exec(query))
 
 
-async def named(session: AsyncSession, name: str) -> LoyaltyPartner | None:
-    """The partner with this name."""
-    return (await session.exec(select(LoyaltyPartner).where(LoyaltyPartner.name == name))).one_or_none()
-
-
 async def count_issued(session: AsyncSession, partner_id: UUID, month: date, points: int) -> int:
     """Count points that a partner issues; returns all of the month. Others wait for it until the commit."""
     counted = {"partner": partner_id, "month": month, "points": points}
@@ -109,12 +123,22 @@ async def exchange(session: AsyncSession, partner_id: UUID, transfer_id: UUID) -
     return found
 
 
-async def month(pool: asyncpg.Pool, partner_id: UUID, start: datetime, end: datetime) -> Month:
-    """What moved on a partner's account from `start` until before `end`."""
-    row = await pool.fetchrow(_CLEARING, partner_id, start, end)
+async def month(pool: asyncpg.Pool, partner_id: UUID, first: date, until: date) -> Month:
+    """What moved on a partner's account from a day on until before another, in UTC."""
+    row = await pool.fetchrow(_MONTH, partner_id, first, until)
     return Month(
         opening=row["opening"],
         issued=Side(row["issued"], row["issued_back"], Decimal(row["issued_worth"])),
-        accepted=Side(row["accepted"], row["given_back"], Decimal(row["accepted_worth"])),
+        accepted=Side(row["accepted"], row["accepted_back"], Decimal(row["accepted_worth"])),
         closing=row["closing"],
     )
+
+
+async def every_partner(pool: asyncpg.Pool) -> list[UUID]:
+    """The ids of all partners."""
+    return [row["id"] for row in await pool.fetch(_PARTNERS)]
+
+
+async def close_days(connection: asyncpg.Connection, partner_id: UUID, until: datetime) -> None:
+    """Keep what moved on the partner's days before a midnight (UTC) to which nothing can come any more."""
+    await connection.execute(_CLOSE, partner_id, until)

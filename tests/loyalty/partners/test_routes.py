@@ -2,21 +2,24 @@
 
 import asyncio
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
 
 from services.loyalty.app import create_app
+from services.loyalty.partners import service
 from services.loyalty.settings import LoyaltySettings
 from shared.clock import utc_now
+from shared.database import Database
 from tests.loyalty.points import Ledger
 from tests.support.apps import client_of, running
 
 RATES = {
     "unit": "miles",
     "points_per_unit": "0.8",
-    "units_per_point": "1.5",
+    "units_per_point": "1.2",
     "issued_price": "0.75",
     "accepted_price": "0.501",
 }
@@ -68,7 +71,7 @@ async def test_a_month_of_a_partner_equals_the_ledger(settings: LoyaltySettings,
         assert again.json() == issued.json()
         wrong = (await post(itself, f"{path}/issues", {"customer_id": member, "units": 100})).json()
         taken = await post(itself, f"{path}/acceptances", {"customer_id": member, "points": 333})
-        assert (taken.json()["units"], taken.json()["balance"]) == (499, 547)
+        assert (taken.json()["units"], taken.json()["balance"]) == (399, 547)
 
         undo = f"{path}/exchanges/{wrong['transfer_id']}/reverse"
         answers = await asyncio.gather(*(post(itself, undo, {"reason": "typo"}) for _ in range(5)))
@@ -117,7 +120,13 @@ async def test_each_refusal_of_a_partner(settings: LoyaltySettings, ledger: Ledg
         assert slug(await post(client, "/v1/loyalty-partners", RATES | {"name": made["name"]})) == (
             "partner-name-taken"
         )
-        for wrong in ({"points_per_unit": "-1"}, {"issued_price": "0.0000001"}, {"unit": ""}):
+        for wrong in (
+            {"points_per_unit": "-1"},
+            {"issued_price": "0.0000001"},
+            {"unit": ""},
+            {"units_per_point": "1.250001"},
+            {"accepted_price": "0.750001"},
+        ):
             answer = await post(client, "/v1/loyalty-partners", RATES | {"name": "n"} | wrong)
             assert answer.json()["errors"][0]["pointer"] == f"/{next(iter(wrong))}"
 
@@ -136,3 +145,80 @@ async def test_each_refusal_of_a_partner(settings: LoyaltySettings, ledger: Ledg
         assert slug(await post(itself, f"{path}/acceptances", take)) == "partner-inactive"
         assert await ledger.balance(UUID(member)) == 5 + 80
         assert await on_account(ledger, made["id"]) == 5 - 80
+
+
+async def test_of_many_who_take_a_name_one_gets_it(client: httpx.AsyncClient) -> None:
+    body = RATES | {"name": f"Airline {uuid4()}"}
+    answers = await asyncio.gather(*(post(client, "/v1/loyalty-partners", body) for _ in range(10)))
+    assert Counter(answer.status_code for answer in answers) == {201: 1, 409: 9}
+    assert {slug(answer) for answer in answers if answer.status_code == 409} == {"partner-name-taken"}
+    other = await partner(client)
+    path, etag = f"/v1/loyalty-partners/{other['id']}", {"If-Match": '"v1"'}
+    assert slug(await client.put(path, json=body, headers=etag)) == "partner-name-taken"
+
+
+class Years:
+    """A partner whose exchanges were posted in the past, as if time had passed."""
+
+    def __init__(self, client: httpx.AsyncClient, ledger: Ledger, partner_id: str) -> None:
+        self.client, self.ledger, self.path = client, ledger, f"/v1/loyalty-partners/{partner_id}"
+        self.member = str(uuid4())
+
+    async def exchange(self, at: datetime, way: str, **body: Any) -> str:
+        answer = await post(self.client, f"{self.path}/{way}", body)
+        assert answer.status_code == 201, answer.text
+        transfer_id: str = answer.json()["transfer_id"]
+        await self.move("UPDATE transfers SET posted_at = $2 WHERE id = $1", UUID(transfer_id), at)
+        return transfer_id
+
+    async def give(self, at: datetime, units: int) -> str:
+        return await self.exchange(at, "issues", customer_id=self.member, units=units)
+
+    async def take(self, at: datetime, points: int) -> str:
+        return await self.exchange(at, "acceptances", customer_id=self.member, points=points)
+
+    async def undo(self, at: datetime, transfer_id: str) -> str:
+        return await self.exchange(at, f"exchanges/{transfer_id}/reverse")
+
+    async def move(self, statement: str, *values: Any) -> None:
+        async with self.ledger.pool.acquire() as connection, connection.transaction():
+            await connection.execute("SET LOCAL session_replication_role = replica")
+            await connection.execute(statement, *values)
+
+
+async def test_days_that_are_closed_stay_and_later_ones_read_on_from_them(
+    client: httpx.AsyncClient, database: Database, ledger: Ledger
+) -> None:
+    years = Years(client, ledger, (await partner(client))["id"])
+    partner_id = UUID(years.path.rsplit("/", 1)[1])
+    end = datetime(2026, 4, 1, tzinfo=UTC)  # of March
+    hour = timedelta(hours=1)
+    first = await years.give(end - 50 * 24 * hour, 1000)
+    await years.give(end - 20 * 24 * hour, 100)
+    await years.take(end + hour, 7)  # begun after the end of the month, numbered before the next two
+    await years.take(end - hour, 300)
+    await years.undo(end - timedelta(microseconds=1), await years.give(end - 2 * hour, 50))
+    await years.give(end, 10)
+    await years.take(end + 40 * 24 * hour, 200)
+    await years.give(utc_now(), 600)
+    await years.undo(utc_now(), first)
+    months = ["2026-01", "2026-02", "2026-03", "2026-04", "2026-05", f"{utc_now():%Y-%m}", "2099-12"]
+    before = [await clearing(client, years.path, month) for month in months]
+    assert before[2]["opening"] == before[1]["closing"] == -800
+    assert before[2]["issued"]["points"] == 80 + 40
+    assert (before[2]["issued"]["returned"], before[2]["accepted"]["points"]) == (40, 300)
+    assert (before[3]["issued"]["points"], before[3]["accepted"]["points"]) == (8, 7)
+    assert before[-2]["issued"]["returned"] == 800
+    assert before[-1]["closing"] == await on_account(ledger, str(partner_id))
+
+    for _ in range(2):
+        await service.close_days(database)
+        kept = await ledger.pool.fetch(
+            "SELECT day FROM partner_days WHERE partner_id = $1 ORDER BY day", partner_id
+        )
+        assert [f"{row['day']:%m-%d}" for row in kept] == ["02-10", "03-12", "03-31", "04-01", "05-11"]
+        assert [await clearing(client, years.path, month) for month in months] == before
+    # What was posted before is not read again.
+    await years.move("UPDATE partner_exchanges SET price = 9 WHERE transfer_id = $1", UUID(first))
+    assert await clearing(client, years.path, "2026-02") == before[1]
+    assert (await clearing(client, years.path, "2020-01"))["closing"] == 0
