@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 
@@ -197,6 +197,41 @@ async def test_points_that_were_given_back_by_hand_are_not_given_twice(
     assert (cancelled.status_code, cancelled.json()["cancel_transfer_id"]) == (200, None)
     assert await ledger.balance(member) == 100
     assert (await client.get(f"/v1/rewards/{reward['id']}")).json()["left"] == 0
+
+
+async def test_what_was_given_back_in_part_is_not_given_twice(
+    client: httpx.AsyncClient, ledger: Ledger
+) -> None:
+    member = await ledger.member(200)
+    reward = await make(client, stock=2)
+    taken = (await take(client, reward, member, quantity=2)).json()
+    await ledger.reverse(UUID(taken["transfer_id"]), points=30)
+    cancel = f"/v1/redemptions/{taken['id']}/cancel"
+    assert (await post(client, cancel, {})).status_code == 200
+    assert slug(await post(client, cancel, {})) == "already-cancelled"
+    assert await ledger.balance(member) == 200
+    assert (await client.get(f"/v1/rewards/{reward['id']}")).json()["left"] == 2
+    await ledger.must_be_sound()
+
+
+async def test_a_crowd_for_one_customer_gets_no_more_than_the_limit(
+    client: httpx.AsyncClient, ledger: Ledger
+) -> None:
+    member = await ledger.member(10_000)
+    reward = await make(client, limit_per_customer=3)
+    answers = await asyncio.gather(*(take(client, reward, member) for _ in range(50)))
+    assert Counter(answer.status_code for answer in answers) == {201: 3, 409: 47}
+    assert {slug(answer) for answer in answers if answer.status_code == 409} == {"limit-reached"}
+    assert await ledger.balance(member) == 10_000 - 3 * 100
+
+
+async def test_the_terms_of_a_reward_change_once_for_each_version(client: httpx.AsyncClient) -> None:
+    path = f"/v1/rewards/{(await make(client))['id']}"
+    changes = (
+        client.put(path, json=MUG | {"points": 200 + n}, headers={"If-Match": '"v1"'}) for n in range(20)
+    )
+    answers = await asyncio.gather(*changes)
+    assert Counter(answer.status_code for answer in answers) == {200: 1, 412: 19}
 
 
 async def test_each_refusal_has_its_own_type_and_changes_nothing(
