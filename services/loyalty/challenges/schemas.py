@@ -69,7 +69,7 @@ class ProgressOut(BaseModel):
     challenge_id: str
     name: str
     badge: str
-    done: int
+    done: int = Field(description="Not counted beyond the target.")
     target: int
     met_at: datetime | None
     window_starts_at: datetime | None = Field(description="null: the whole time of the challenge.")
