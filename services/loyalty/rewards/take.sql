@@ -1,5 +1,6 @@
 -- Taking a reward: stock, limit and points in one round trip. Whether it may be taken, and for how many points,
--- was judged a moment before (services/loyalty/rewards/rules.py); here it is made sure that this still holds.
+-- was judged a moment before (services/loyalty/rewards/rules.py); here it is made sure that this still holds. The
+-- tier, and whether the partner takes part, are those of that moment.
 --
 -- Locks: the reward, then the member's account (by post_transfer). Whoever gives a reward back locks the
 -- redemption before both.
