@@ -8,7 +8,7 @@ from services.loyalty.partners.store import FUNCTION
 from shared.migrations import run_sql_file
 
 revision = "0007"
-down_revision = "0005"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 
