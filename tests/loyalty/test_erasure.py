@@ -20,7 +20,7 @@ from shared.ids import new_id
 from shared.messaging.consumer import Consumer
 from tests.loyalty.earning.test_reactions import bought, hear, purchase, refund, registered, returned
 from tests.loyalty.points import Ledger
-from tests.loyalty.test_routes import post
+from tests.loyalty.test_routes import is_problem, post
 
 DAY = timedelta(days=1)
 # Kept for moments, or two days (infra/decisions/0008).
@@ -68,14 +68,15 @@ async def lived(client: httpx.AsyncClient, consumer: Consumer, member: UUID) -> 
         assert answer.status_code == 201, answer.text
 
 
-async def bring(client: httpx.AsyncClient, consumer: Consumer, member: UUID, friend: UUID) -> None:
-    """Has a member bring a friend, who buys."""
-    code = (await client.post("/v1/referrals", json={"customer_id": str(member), "device": "d"})).json()[
+async def bring(client: httpx.AsyncClient, consumer: Consumer, member: UUID, friend: UUID) -> str:
+    """Has a member bring a friend, who buys; the code."""
+    code: str = (await client.post("/v1/referrals", json={"customer_id": str(member), "device": "d"})).json()[
         "code"
     ]
     joined = await client.post(f"/v1/referrals/{code}/joins", json={"customer_id": str(friend)})
     assert joined.status_code == 201, joined.text
     await hear(consumer, bought(purchase(friend, 10_000, at=utc_now() + DAY)))
+    return code
 
 
 async def test_an_erased_customer_is_named_nowhere_in_no_kind_of_text(
@@ -88,7 +89,7 @@ async def test_an_erased_customer_is_named_nowhere_in_no_kind_of_text(
     member, friend, other = uuid4(), uuid4(), uuid4()
     await lived(client, consumer, member)
     await lived(client, consumer, other)
-    await bring(client, consumer, member, friend)
+    code = await bring(client, consumer, member, friend)
     now = utc_now()
     await birthdays.give(database, settings, now)
     await complete(database, settings, now + 20 * DAY)
@@ -107,6 +108,8 @@ async def test_an_erased_customer_is_named_nowhere_in_no_kind_of_text(
         await hear(consumer, CustomerErased(customer_id=who, erasure_id=new_id()))
     for who in (member, other, friend):
         assert await named_in(ledger, who) == set()
+    joined = await client.post(f"/v1/referrals/{code}/joins", json={"customer_id": str(uuid4())})
+    assert is_problem(joined, 404, "unknown-referral-code")
     await ledger.must_be_sound()
 
 

@@ -18,7 +18,11 @@ _MAKE_CODE = """
     ON CONFLICT (customer_id) DO UPDATE SET device = coalesce(kept.device, excluded.device)
     RETURNING code
 """
-_OWNER = "SELECT customer_id FROM referral_codes WHERE code = $1"
+# The code of who was erased is nobody's.
+_OWNER = """
+    SELECT customer_id FROM referral_codes AS c
+     WHERE code = $1 AND EXISTS (SELECT FROM accounts WHERE kind = 'member' AND owner = c.customer_id)
+"""
 # $1: the referrer's survivor, $2: everybody who is one with the friend.
 # Indexes: referrals_referee_id_key, referrals_device, referral_codes_device, deeds_of_member.
 _KNOWN = """
