@@ -114,7 +114,7 @@ def make_reactions(settings: LoyaltySettings) -> Reactions:
         counts["referrals"] = await referrals.forget(connection, customer.members)
         counts["badges"] = await challenges.forget(connection, customer.members)
         # The accounts come last: they know who is one.
-        counts["accounts"] = await merging.forget(connection, event.data.customer_id)
+        counts["accounts"] = await merging.forget(connection, customer.survivor)
         await emit(
             session, ErasureCompleted(erasure_id=event.data.erasure_id, service="loyalty", counts=counts)
         )

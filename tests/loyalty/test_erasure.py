@@ -7,6 +7,8 @@ from uuid import UUID, uuid4, uuid5
 import httpx
 import pytest
 
+from services.loyalty.challenges import boards
+from services.loyalty.challenges.boards import LATE
 from services.loyalty.earning import birthdays
 from services.loyalty.reactions import make_reactions
 from services.loyalty.referrals.service import complete
@@ -21,6 +23,7 @@ from shared.messaging.consumer import Consumer
 from tests.loyalty.earning.test_reactions import bought, hear, purchase, refund, registered, returned
 from tests.loyalty.points import Ledger
 from tests.loyalty.test_routes import is_problem, post
+from tests.support.apps import eventually
 
 DAY = timedelta(days=1)
 # Kept for moments, or two days (infra/decisions/0008).
@@ -86,11 +89,16 @@ async def test_an_erased_customer_is_named_nowhere_in_no_kind_of_text(
     database: Database,
     ledger: Ledger,
 ) -> None:
-    member, friend, other = uuid4(), uuid4(), uuid4()
+    member, friend, other, now = uuid4(), uuid4(), uuid4(), utc_now()
+    months, years = ({name(now - LATE), name(now)} for name in (boards.month, boards.year))
+
+    async def boards_rest() -> bool:  # for minutes: what a refresh has read it writes, erased or not
+        return await ledger.count("board_runs") == len(boards.BOARDS) * (len(months) + len(years))
+
+    await eventually(boards_rest)
     await lived(client, consumer, member)
     await lived(client, consumer, other)
     code = await bring(client, consumer, member, friend)
-    now = utc_now()
     await birthdays.give(database, settings, now)
     await complete(database, settings, now + 20 * DAY)
     merged: dict[str, Any] = {"merge_id": new_id(), "survivor_id": member, "merged_id": other}
@@ -137,3 +145,14 @@ async def test_a_sign_up_that_an_earlier_version_named_by_the_customer_stays_the
     assert await ledger.balance(member) == 500
     await hear(consumer, CustomerErased(customer_id=member, erasure_id=new_id()))
     assert await named_in(ledger, member) == set()
+
+
+async def test_an_erasure_by_an_old_id_reaches_everybody_who_is_one_with_it(
+    consumer: Consumer, ledger: Ledger
+) -> None:
+    one, two = uuid4(), uuid4()
+    await hear(consumer, registered(one), registered(two), bought(purchase(one), purchase(two)))
+    await hear(consumer, CustomerMerged(merge_id=new_id(), survivor_id=one, merged_id=two))
+    await hear(consumer, CustomerErased(customer_id=two, erasure_id=new_id()))
+    assert await named_in(ledger, one) | await named_in(ledger, two) == set()
+    await ledger.must_be_sound()
