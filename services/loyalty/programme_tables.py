@@ -85,6 +85,14 @@ class Birthday(Base, table=True):
     day: int = Field(sa_column=Column(SmallInteger, nullable=False))
 
 
+class Forgotten(Base, table=True):
+    """A customer who was erased: a digest of the id, to know what comes late."""
+
+    __tablename__ = "forgotten"
+
+    digest: bytes = Field(sa_column=Column(LargeBinary, primary_key=True))
+
+
 class TierTable(Base, table=True):
     """One version of the tiers."""
 

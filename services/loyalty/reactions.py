@@ -9,7 +9,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from services.loyalty.challenges import service as challenging
 from services.loyalty.challenges import store as challenges
 from services.loyalty.coupons import store as coupons
-from services.loyalty.earning import birthdays, service
+from services.loyalty.earning import birthdays, forgotten, service
 from services.loyalty.earning import store as deeds
 from services.loyalty.earning.deeds import of_event
 from services.loyalty.ledger import merging
@@ -75,17 +75,32 @@ def make_reactions(settings: LoyaltySettings) -> Reactions:
         if not (done or refunds or attributes):
             return  # most tickets are linked long before they earn anything
         connection = await raw(session)
+        heard_of = {
+            *(deed.customer_id for deed in done),
+            *(refund.customer_id for refund, _ in refunds),
+            *attributes,
+        }
+        if gone := await forgotten.among(connection, heard_of):
+            done = [deed for deed in done if deed.customer_id not in gone]
+            refunds = [each for each in refunds if each[0].customer_id not in gone]
+            attributes = {who: values for who, values in attributes.items() if who not in gone}
         running = await challenges.enabled(connection)
         watched = frozenset(challenge.kind for challenge in running)
         fresh = await service.count(connection, settings, done, refunds, watched)
         await challenging.follow(session, settings, running, fresh)
         await birthdays.note(connection, attributes)
         await friends.wake(connection, fresh, refunds)
+        if await forgotten.among(connection, heard_of - gone):
+            raise forgotten.ForgottenMeanwhile
 
     @reactions.on(CustomerMerged)
     async def on_merged(session: AsyncSession, event: Event[CustomerMerged]) -> None:
         """All points move to the survivor, what is owed is set against them; challenges are met together."""
         connection, merge = await raw(session), event.data
+        if gone := await forgotten.among(connection, [merge.survivor_id, merge.merged_id]):
+            if merge.survivor_id in gone:  # who was merged into them is erased with them
+                await forget(session, merge.merged_id)
+            return
         await merging.merge(connection, merge.merge_id, merge.survivor_id, merge.merged_id, event.id)
         await service.regroup(connection, settings, [merge.survivor_id, merge.merged_id])
         await friends.regroup(connection, [merge.survivor_id, merge.merged_id])
@@ -95,6 +110,8 @@ def make_reactions(settings: LoyaltySettings) -> Reactions:
     async def on_unmerged(session: AsyncSession, event: Event[CustomerUnmerged]) -> None:
         """What is left of the points that the merged one brought goes back."""
         connection, merge = await raw(session), event.data
+        if await forgotten.among(connection, [merge.survivor_id, merge.merged_id]):
+            return
         await merging.unmerge(connection, merge.merge_id, merge.survivor_id, merge.merged_id, event.id)
         await service.regroup(connection, settings, [merge.survivor_id, merge.merged_id])
         await friends.regroup(connection, [merge.survivor_id, merge.merged_id])
@@ -103,20 +120,27 @@ def make_reactions(settings: LoyaltySettings) -> Reactions:
     @reactions.on(CustomerErased)
     async def on_erased(session: AsyncSession, event: Event[CustomerErased]) -> None:
         """The customer's id leaves; the sums stay."""
-        customer, pseudonym = await family_of(session, event.data.customer_id), new_id()
-        counts = {
-            "redemptions": await rewards.forget(session, customer, pseudonym),
-            "coupons": await coupons.forget(session, customer, pseudonym, utc_now()),
-        }
-        connection = await raw(session)
-        counts["deeds"] = await deeds.forget(connection, customer.members, pseudonym)
-        await standings.forget(connection, customer.members)
-        counts["referrals"] = await referrals.forget(connection, customer.members)
-        counts["badges"] = await challenges.forget(connection, customer.members)
-        # The accounts come last: they know who is one.
-        counts["accounts"] = await merging.forget(connection, customer.survivor)
+        counts = await forget(session, event.data.customer_id)
         await emit(
             session, ErasureCompleted(erasure_id=event.data.erasure_id, service="loyalty", counts=counts)
         )
 
     return reactions
+
+
+async def forget(session: AsyncSession, customer_id: UUID) -> dict[str, int]:
+    """Forget a customer and all who are one with them; returns how much there was of what."""
+    customer, pseudonym = await family_of(session, customer_id), new_id()
+    connection = await raw(session)
+    await forgotten.remember(connection, customer.members)
+    counts = {
+        "redemptions": await rewards.forget(session, customer, pseudonym),
+        "coupons": await coupons.forget(session, customer, pseudonym, utc_now()),
+        "deeds": await deeds.forget(connection, customer.members, pseudonym),
+    }
+    await standings.forget(connection, customer.members)
+    counts["referrals"] = await referrals.forget(connection, customer.members)
+    counts["badges"] = await challenges.forget(connection, customer.members)
+    # The accounts come last: they know who is one.
+    counts["accounts"] = await merging.forget(connection, customer.survivor)
+    return counts

@@ -19,7 +19,7 @@ CAUSE = Cause("test", "test", MORNING)
 EMPTY = """
     SET LOCAL session_replication_role = replica;
     TRUNCATE accounts, transfers, entries, lots, uses, holds, expiry_notices, waivers, merges, seals, refunds,
-        deeds, birthdays, standings, tier_terms, tier_changes, referrals, referral_codes,
+        deeds, birthdays, standings, tier_terms, tier_changes, forgotten, referrals, referral_codes,
         challenges, challenge_progress, badges, board_scores, board_steps, board_runs, board_opt_outs,
         outbox, inbox, dead_letters, section_marks
         RESTART IDENTITY;

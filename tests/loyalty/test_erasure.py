@@ -1,5 +1,6 @@
 """Erasure: nothing that loyalty keeps leads from the points to the customer, in no kind of text."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4, uuid5
@@ -155,4 +156,41 @@ async def test_an_erasure_by_an_old_id_reaches_everybody_who_is_one_with_it(
     await hear(consumer, CustomerMerged(merge_id=new_id(), survivor_id=one, merged_id=two))
     await hear(consumer, CustomerErased(customer_id=two, erasure_id=new_id()))
     assert await named_in(ledger, one) | await named_in(ledger, two) == set()
+    await ledger.must_be_sound()
+
+
+async def test_what_comes_after_an_erasure_is_not_written_down(consumer: Consumer, ledger: Ledger) -> None:
+    member, other, late = uuid4(), uuid4(), uuid4()
+    item = purchase(member)
+    born = registered(member).model_copy(update={"attributes": {"birthday": "1990-06-15"}})
+    await hear(consumer, registered(late), bought(purchase(late)))
+    await hear(consumer, CustomerErased(customer_id=member, erasure_id=new_id()))
+    await hear(consumer, born, bought(item, purchase(other)), returned(refund(item, 100)))
+    await hear(consumer, CustomerMerged(merge_id=new_id(), survivor_id=member, merged_id=late))
+    await hear(consumer, CustomerMerged(merge_id=new_id(), survivor_id=other, merged_id=member))
+    for who in (member, late):
+        assert await named_in(ledger, who) == set()
+    assert await ledger.balance(other) == 129
+    await ledger.must_be_sound()
+
+
+async def test_an_erasure_beside_purchases_leaves_nothing(
+    settings: LoyaltySettings, database: Database, ledger: Ledger
+) -> None:
+    """Two replicas: whoever waits for the other knows afterwards what it did."""
+    quick = settings.model_copy(update={"retry_base_s": 0.01})
+    one, two = (Consumer(make_reactions(quick), database) for _ in range(2))
+    members = [uuid4() for _ in range(20)]
+    for n, member in enumerate(members):
+        if n % 2:
+            await hear(one, registered(member))
+        await asyncio.gather(
+            hear(one, bought(purchase(member))),
+            hear(two, CustomerErased(customer_id=member, erasure_id=new_id())),
+        )
+    await ledger.pool.execute("UPDATE dead_letters SET next_attempt_at = now()")
+    await one.retry_due()
+    assert await ledger.count("dead_letters") == 0
+    for member in members:
+        assert await named_in(ledger, member) == set()
     await ledger.must_be_sound()

@@ -1,4 +1,4 @@
-"""What late events need: referrals that are looked at again, deeds and standings that keep their terms."""
+"""What late events need: referrals that are looked at again, terms that stay, and who was erased."""
 
 from pathlib import Path
 

@@ -18,3 +18,8 @@ CREATE TABLE tier_terms (
     basis  text NOT NULL,
     period text NOT NULL
 );
+
+-- Digests of the ids of erased customers.
+CREATE TABLE forgotten (
+    digest bytea PRIMARY KEY
+);
