@@ -8,8 +8,7 @@ from uuid import UUID, uuid4, uuid5
 import httpx
 import pytest
 
-from services.loyalty.challenges import boards
-from services.loyalty.challenges.boards import LATE
+from services.loyalty.app import create_app
 from services.loyalty.earning import birthdays
 from services.loyalty.reactions import make_reactions
 from services.loyalty.referrals.service import complete
@@ -24,7 +23,7 @@ from shared.messaging.consumer import Consumer
 from tests.loyalty.earning.test_reactions import bought, hear, purchase, refund, registered, returned
 from tests.loyalty.points import Ledger
 from tests.loyalty.test_routes import is_problem, post
-from tests.support.apps import eventually
+from tests.support.apps import running
 
 DAY = timedelta(days=1)
 # Kept for moments, or two days (infra/decisions/0008).
@@ -84,30 +83,20 @@ async def bring(client: httpx.AsyncClient, consumer: Consumer, member: UUID, fri
 
 
 async def test_an_erased_customer_is_named_nowhere_in_no_kind_of_text(
-    client: httpx.AsyncClient,
-    consumer: Consumer,
-    settings: LoyaltySettings,
-    database: Database,
-    ledger: Ledger,
+    consumer: Consumer, settings: LoyaltySettings, database: Database, ledger: Ledger
 ) -> None:
     member, friend, other, now = uuid4(), uuid4(), uuid4(), utc_now()
-    months, years = ({name(now - LATE), name(now)} for name in (boards.month, boards.year))
-
-    async def boards_rest() -> bool:  # for minutes: what a refresh has read it writes, erased or not
-        return await ledger.count("board_runs") == len(boards.BOARDS) * (len(months) + len(years))
-
-    await eventually(boards_rest)
-    await lived(client, consumer, member)
-    await lived(client, consumer, other)
-    code = await bring(client, consumer, member, friend)
+    async with running(create_app(settings)) as client:
+        await lived(client, consumer, member)
+        await lived(client, consumer, other)
+        code = await bring(client, consumer, member, friend)
     await birthdays.give(database, settings, now)
     await complete(database, settings, now + 20 * DAY)
     merged: dict[str, Any] = {"merge_id": new_id(), "survivor_id": member, "merged_id": other}
     await hear(consumer, CustomerMerged(**merged))
     assert await named_in(ledger, member) >= {"accounts", "deeds", "birthdays", "referral_codes"}
-    keys = [
-        row["idempotency_key"] for row in await ledger.pool.fetch("SELECT idempotency_key FROM transfers")
-    ]
+    rows = await ledger.pool.fetch("SELECT idempotency_key FROM transfers")
+    keys = [row["idempotency_key"] for row in rows]
     assert sum(key.startswith("birthday/") for key in keys) == 2
     assert sum(key.startswith(("referral/", "welcome/")) for key in keys) == 2
     derived = {uuid5(who, f"birthday {now.year}").hex for who in (member, other)}
@@ -117,9 +106,10 @@ async def test_an_erased_customer_is_named_nowhere_in_no_kind_of_text(
         await hear(consumer, CustomerErased(customer_id=who, erasure_id=new_id()))
     for who in (member, other, friend):
         assert await named_in(ledger, who) == set()
-    joined = await client.post(f"/v1/referrals/{code}/joins", json={"customer_id": str(uuid4())})
-    assert is_problem(joined, 404, "unknown-referral-code")
     await ledger.must_be_sound()
+    async with running(create_app(settings)) as client:
+        joined = await client.post(f"/v1/referrals/{code}/joins", json={"customer_id": str(uuid4())})
+    assert is_problem(joined, 404, "unknown-referral-code")
 
 
 async def test_what_is_told_again_of_a_sign_up_gives_nothing_however_customers_were_merged_or_erased(
