@@ -79,8 +79,14 @@ def _validation(error: RequestValidationError) -> Problem:
     found = error.errors()
     if any(item["type"] == "json_invalid" for item in found):
         return Malformed("The body is not valid JSON.")
-    fields = [FieldError(pointer(item["loc"]), _plain(item["msg"])) for item in found[:100]]
+    fields = [FieldError(pointer(item["loc"]), _told(item)) for item in found[:100]]
     return Invalid(errors=fields)
+
+
+def _told(item: Any) -> str:
+    if tuple(item["loc"]) == ("body",) and item["type"] == "model_attributes_type":
+        return "Send a JSON object, and Content-Type: application/json with it."
+    return _plain(item["msg"])
 
 
 def _plain(message: str) -> str:

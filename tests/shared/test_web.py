@@ -56,6 +56,17 @@ async def test_no_body_gives_a_500(client: httpx.AsyncClient, body: bytes, statu
     assert answer.json()["status"] == status
 
 
+@pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded"])
+async def test_a_body_that_is_not_sent_as_json_is_told_how_to_be(
+    client: httpx.AsyncClient, media_type: str
+) -> None:
+    answer = await client.put(
+        f"/v1/things/{uuid4()}", content=b'{"name": "x"}', headers={"content-type": media_type}
+    )
+    assert answer.status_code == 422
+    assert "Content-Type: application/json" in answer.json()["errors"][0]["detail"]
+
+
 async def test_a_chunked_body_is_bounded_too(client: httpx.AsyncClient) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(10):
