@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+from shared.terminal import WIDEST, console_of, output
 
-WIDEST = 100_000  # characters of a line
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 console = Console(soft_wrap=True)
 
@@ -32,16 +32,12 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, em
         console.print(empty)
         return
     cells = [[_cell(row.get(column)) for column in columns] for row in rows]
-    table, out = _table(columns, cells), Console()
-    width = _console_of(WIDEST).measure(table).maximum
+    table, out = _table(columns, cells), output()
+    width = console_of(WIDEST).measure(table).maximum
     if out.is_terminal and width > out.width:
         out.print(_upright(columns, cells))
     else:
-        _console_of(width).print(table)
-
-
-def _console_of(width: int) -> Console:
-    return Console(width=width, height=1)  # both, or a dumb terminal is taken for one of 80 columns
+        console_of(width).print(table)
 
 
 def _table(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> Table:

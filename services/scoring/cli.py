@@ -76,13 +76,14 @@ def fit(
         }
         typer.echo(json.dumps(answer))
         return
-    from rich.console import Console
     from rich.table import Table
+
+    from shared.terminal import output
 
     table = Table("parameter", "estimate", "standard error", title=f"{model}, per {unit}")
     for name, value in estimate.params.items():
         table.add_row(name, f"{value:.4f}", f"{estimate.standard_errors[name]:.4f}")
-    console = Console()
+    console = output()
     console.print(table)
     console.print(f"log-likelihood {estimate.log_likelihood:.2f} of {estimate.customers} customers")
 

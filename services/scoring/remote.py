@@ -37,8 +37,9 @@ def models(as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps(items))
         return
-    from rich.console import Console
     from rich.table import Table
+
+    from shared.terminal import output
 
     table = Table("model", "serves", "currency", "log-likelihood", "rms error", "heuristic's MAE", "why")
     for model in items:
@@ -52,7 +53,7 @@ def models(as_json: AsJson = False) -> None:
             f"{quality['heuristic_error']:.4g}" if quality else "",
             model["promotion"] + (" (drifts)" if (model["drift"] or {}).get("drifting") else ""),
         )
-    Console().print(table)
+    output().print(table)
 
 
 @app.command()

@@ -64,10 +64,11 @@ def churn(
 
 
 def _print(report: "ChurnReport") -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from shared.terminal import output
+
+    console = output()
     dropped = ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in report.dropped.items())
     console.print(
         f"{report.rows} rows, {report.used} used ({dropped}), {report.base_rate:.1%} left; "

@@ -35,10 +35,11 @@ def demand(
 
 
 def _print(answer: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from shared.terminal import output
+
+    console = output()
     table = Table(
         "week from", "purchases", "95 %", "came", f"revenue ({answer['currency']}, minor)", "95 %", "came",
         title=f"{answer['segment']}: {answer['purchase_model']}, made on {answer['made_on']}",

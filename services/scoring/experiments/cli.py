@@ -80,10 +80,11 @@ def results(
 
 
 def _print(read: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from shared.terminal import output
+
+    console = output()
     table = Table("metric", "arm", "customers", "mean", "difference", "interval", title=read["read_until"])
     for metric in read["metrics"]:
         against = {comparison["arm"]: comparison for comparison in metric["comparisons"]}

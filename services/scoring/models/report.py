@@ -71,10 +71,11 @@ def compare(purchases: Sequence[Purchased], *, calibration_end: date, until: dat
 
 def print_tables(comparison: Comparison) -> None:
     """For people: quality of each model, then purchases in the hold-out by purchases before it."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from shared.terminal import output
+
+    console = output()
     title = f"hold-out {comparison.calibration_end} to {comparison.until}, mean absolute error per customer"
     errors = Table("model", "of", "log-likelihood", "error", "heuristic", "customers", title=title)
     for one in comparison.models:

@@ -166,10 +166,11 @@ def _row(
 
 
 def _print(answer: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from shared.terminal import output
+
+    console = output()
     console.print(f"{answer['customers']} customers bought {answer['items']} items, {answer['pairs']} pairs")
     quality = answer["quality"]
     if quality is None:

@@ -29,8 +29,9 @@ def segments(
     if as_json:
         typer.echo(json.dumps(found))
         return
-    from rich.console import Console
     from rich.table import Table
+
+    from shared.terminal import output
 
     if preview is None:
         table = Table("segment", "customers", "expression", "computed")
@@ -41,4 +42,4 @@ def segments(
         for part in found["parts"]:
             table.add_row(part["comparison"], str(part["customers"]), part["meaning"])
         table.add_row(found["expression"], str(found["count"]), f"all, of {found['customers']}")
-    Console().print(table)
+    output().print(table)

@@ -80,10 +80,11 @@ def _watched(gateway: Any, plan: dict[str, Any], *, quiet: bool) -> dict[str, An
 
 
 def _print(plan: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    outcome, console = plan["outcome"], Console()
+    from shared.terminal import output
+
+    outcome, console = plan["outcome"], output()
     names = (
         "action",
         "customers",
