@@ -3,6 +3,8 @@
 from datetime import datetime
 from uuid import UUID
 
+import asyncpg
+
 from services.loyalty.ledger.store import Connection, fetch
 
 # Index: holds_due.
@@ -31,10 +33,20 @@ async def tell_expiring(connection: Connection, before: datetime, limit: int) ->
 
 
 async def release_due_holds(connection: Connection, limit: int) -> int:
-    """Give back what was held past its time, each hold in a transaction of its own; returns how many."""
+    """Give back what was held past its time, each hold in a transaction of its own; returns how many.
+
+    Raises:
+        DataCorruptedError: somebody wrote behind the ledger's back; raised when all others were given back.
+    """
     due = await connection.fetch(_DUE_HOLDS, limit)
+    corrupted: asyncpg.DataCorruptedError | None = None
     for row in due:
-        await fetch(connection, _TIME_OUT, row["id"], f"timeout of hold {row['id']}")
+        try:
+            await fetch(connection, _TIME_OUT, row["id"], f"timeout of hold {row['id']}")
+        except asyncpg.DataCorruptedError as error:
+            corrupted = error
+    if corrupted is not None:
+        raise corrupted
     return len(due)
 
 

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 
 from services.loyalty.ledger import merging, store, upkeep
@@ -125,6 +126,23 @@ async def test_a_hold_is_released_once_also_when_its_time_is_over(ledger: Ledger
     assert (await store.release(ledger.pool, first.hold_id, CAUSE, key())).balance == 100
     assert await ledger.lots(member) == [100, 0, 0]
     await ledger.must_be_sound()
+
+
+async def test_a_hold_that_somebody_broke_does_not_keep_the_others(ledger: Ledger) -> None:
+    broken, whole = [await ledger.member(100) for _ in range(2)]
+    for member in (broken, whole):
+        await store.hold(ledger.pool, member, 30, CAUSE, key(), expires_at=MORNING)
+    async with ledger.pool.acquire() as connection, connection.transaction():
+        await connection.execute("SET LOCAL session_replication_role = replica")
+        await connection.execute(
+            """UPDATE lots SET remaining = 0 FROM accounts
+                WHERE accounts.id = account_id AND kind = 'hold' AND owner = $1""",
+            broken,
+        )
+    with pytest.raises(asyncpg.DataCorruptedError, match="more than its lots"):
+        await upkeep.release_due_holds(ledger.pool, 10)
+    assert await ledger.aside(whole) == (100, 0, 0)
+    assert await ledger.aside(broken) == (70, 0, 30)
 
 
 async def test_expired_points_leave_in_batches_and_before_any_are_spent(ledger: Ledger) -> None:
