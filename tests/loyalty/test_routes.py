@@ -303,7 +303,8 @@ async def test_a_transfer_is_told_with_all_that_explains_it(
         },
         {"account": "issuer", "points": 60} | house,
     ]
-    assert told["lots"] == [{"earned_by": earned, "points": -60, "expires_at": None}]
+    lot = {"account": "available", "earned_by": earned, "points": -60, "expires_at": None}
+    assert told["lots"] == [lot]
     assert (told["seal"]["position"], len(told["seal"]["hash"])) == (2, 64)
     back = (await client.get(f"/v1/transfers/{undone.json()['transfer_id']}")).json()
     assert (back["reverses"], back["lots"][0]["points"]) == (told["transfer_id"], 60)

@@ -93,6 +93,12 @@ class SealOut(BaseModel):
     hash: str
 
 
+class MovedLot(LotChange):
+    """By how much a transfer changed a lot of an account."""
+
+    account: str = Field(description="available, pending or held.")
+
+
 class TransferOut(BaseModel):
     """A movement of points and all that explains it."""
 
@@ -109,7 +115,7 @@ class TransferOut(BaseModel):
     reverses: UUID | None = Field(description="The transfer that this one undoes, in whole or part.")
     reversed: int = Field(description="How many of its points were undone since.")
     entries: list[MovedOut]
-    lots: list[LotChange] = Field(description="The first 1,000, soonest expiry first.")
+    lots: list[MovedLot] = Field(description="The first 1,000, soonest expiry first.")
     seal: SealOut | None = Field(description="Null until it is sealed, some seconds after it was posted.")
 
 

@@ -58,16 +58,20 @@ _TRANSFER = """
                        'points', e.points, 'balance', e.balance) ORDER BY e.points)
               FROM entries AS e JOIN accounts AS a ON a.id = e.account_id WHERE e.transfer_id = t.id),
         'lots', coalesce((
-            SELECT jsonb_agg(jsonb_build_object('earned_by', change.earned_by, 'points', change.points,
-                                                'expires_at', nullif(change.expires_at, 'infinity'))
+            SELECT jsonb_agg(jsonb_build_object(
+                       'account', CASE a.kind WHEN 'member' THEN 'available' WHEN 'hold' THEN 'held'
+                                              ELSE a.kind::text END,
+                       'earned_by', change.earned_by, 'points', change.points,
+                       'expires_at', nullif(change.expires_at, 'infinity'))
                              ORDER BY change.expires_at, change.id)
               FROM (SELECT coalesce(l.origin, l.transfer_id) AS earned_by, -u.points AS points,
-                           l.expires_at, l.id
+                           l.expires_at, l.id, l.account_id
                       FROM uses AS u JOIN lots AS l ON l.id = u.lot_id WHERE u.transfer_id = t.id
                     UNION ALL
-                    SELECT coalesce(l.origin, l.transfer_id), l.points, l.expires_at, l.id
+                    SELECT coalesce(l.origin, l.transfer_id), l.points, l.expires_at, l.id, l.account_id
                       FROM lots AS l WHERE l.transfer_id = t.id
-                     ORDER BY 3, 4 LIMIT $2) AS change), '[]'),
+                     ORDER BY 3, 4 LIMIT $2) AS change
+              JOIN accounts AS a ON a.id = change.account_id), '[]'),
         'seal', (SELECT jsonb_build_object('position', s.position, 'hash', encode(s.hash, 'hex'))
                    FROM seals AS s WHERE s.transfer_id = t.id))::text
       FROM transfers AS t WHERE t.id = $1
