@@ -18,6 +18,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from infra.databases import migrate_all
+from infra.inprocess import InProcess
 from infra.parts import GATEWAY, SERVICES, create_gateway
 from infra.servers import Postgres
 from infra.system import Ground
@@ -58,10 +59,7 @@ async def run(found: Ground, listener: socket.socket) -> None:
 def assemble(bus: Bus | None) -> list[FastAPI]:
     """The five apps, the gateway last and joined to the others in-process."""
     apps = [part.create_app(part.settings(), bus) for part in SERVICES]
-    upstreams = {
-        part.name: httpx.ASGITransport(app=app, raise_app_exceptions=False)
-        for part, app in zip(SERVICES, apps, strict=True)
-    }
+    upstreams = {part.name: InProcess(app) for part, app in zip(SERVICES, apps, strict=True)}
     return [*apps, create_gateway(GATEWAY.settings(), bus, upstreams)]
 
 
