@@ -8,7 +8,7 @@ import asyncio
 from collections import deque
 from functools import lru_cache
 from struct import Struct
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import aiormq
 from pamqp import commands, frame
@@ -58,6 +58,14 @@ def _same_for_all(kind: str, exchange: str, channel: int) -> tuple[bytes, bytes,
     return frame.marshal(publish, channel), header[:_SIZE_AT], header[_SIZE_AT + _SIZE.size :]
 
 
+class Delivery(NamedTuple):
+    """A message that has arrived; `again` when it was delivered before and not acknowledged."""
+
+    tag: int
+    again: bool
+    body: bytes
+
+
 class Deliveries:
     """A channel's messages as they arrive, beside its other frames: stands where the channel has its queue.
 
@@ -65,10 +73,10 @@ class Deliveries:
     """
 
     def __init__(self) -> None:
-        self._whole: deque[tuple[int, bytes]] = deque()
+        self._whole: deque[Delivery] = deque()
         self._some = asyncio.Event()
         self._stopped = False
-        self._tag, self._missing, self._parts = 0, 0, list[bytes]()
+        self._tag, self._again, self._missing, self._parts = 0, False, 0, list[bytes]()
 
     def begin(self, channel: aiormq.Channel) -> None:
         """Take this channel's messages from now on; nothing else with a body may be asked for on it."""
@@ -81,8 +89,8 @@ class Deliveries:
         self._stopped = True
         self._some.set()
 
-    async def take(self, most: int) -> list[tuple[int, bytes]]:
-        """Delivery tags and bodies of what has arrived, at least one, in their order; none once stopped."""
+    async def take(self, most: int) -> list[Delivery]:
+        """What has arrived, at least one, in its order; none once stopped."""
         await self._some.wait()
         if self._stopped:
             return []
@@ -100,11 +108,11 @@ class Deliveries:
         elif isinstance(given, ContentHeader):
             self._parts, self._missing = [], given.body_size
         elif isinstance(given, commands.Basic.Deliver):
-            self._tag = cast(int, given.delivery_tag)
+            self._tag, self._again = cast(int, given.delivery_tag), bool(given.redelivered)
             return
         else:
             await self._others.put(weighed)
             return
         if self._missing == 0:
-            self._whole.append((self._tag, b"".join(self._parts)))
+            self._whole.append(Delivery(self._tag, self._again, b"".join(self._parts)))
             self._some.set()

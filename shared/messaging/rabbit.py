@@ -24,7 +24,7 @@ from shared.contracts.subscriptions import SUBSCRIPTIONS
 from shared.messaging import failpoints
 from shared.messaging.bus import BusAway, Deliver, Listener, Outgoing
 from shared.messaging.frames import Deliveries
-from shared.messaging.publisher import BROKEN, Publisher
+from shared.messaging.publisher import Publisher
 from shared.telemetry import logger, safe_error
 
 CONNECT_TIMEOUT_S = 10.0
@@ -199,20 +199,27 @@ class RabbitBus:
     async def _consume(
         self, link: "Link", arrived: Deliveries, group: str, deliver: Deliver, size: int
     ) -> None:
-        """Take what has arrived, up to `size`, deal with it as one batch, acknowledge it as one."""
+        """Take what has arrived, up to `size`, deal with it as one batch, acknowledge it as one.
+
+        What comes again may be what ended its consumer before, perhaps with the whole process. So at first
+        one is taken at a time: what is taken beside it would be counted towards the delivery limit as well.
+        """
         async with _watched_channel(link) as watched:
-            await watched.set_qos(prefetch_count=size)
             channel = cast(aiormq.Channel, await watched.get_underlay_channel())
             arrived.begin(channel)
-            await channel.basic_consume(self._queue(group), _nothing, consumer_tag=group)
-            try:
-                while messages := await arrived.take(size):
-                    await deliver([body for _, body in messages])
+            # The first consumer stays beside the second: RabbitMQ 3.10 may close a channel that cancels one
+            # of a quorum queue while messages are on their way (rabbitmq-server issues 3729 and 5927).
+            for tag, most in ((f"{group}.careful", 1), (group, size)):
+                await watched.set_qos(prefetch_count=most)
+                await channel.basic_consume(self._queue(group), _nothing, consumer_tag=tag)
+                while messages := await arrived.take(most):
+                    await deliver([message.body for message in messages])
                     failpoints.reached("consumer.before_ack")
-                    await channel.basic_ack(messages[-1][0], multiple=True)
-            finally:
-                with suppress(*BROKEN):
-                    await asyncio.wait_for(channel.basic_cancel(group), 2)
+                    await channel.basic_ack(messages[-1].tag, multiple=True)
+                    if tag != group and not messages[0].again:
+                        break
+                else:
+                    return
 
     async def _listen(self, link: "Link") -> None:
         """Live notifications: a queue of this process alone, gone with it."""

@@ -22,6 +22,7 @@ from tests.support.peer import Peer, Session, delivered, peer
 
 Ack, Nack = commands.Basic.Ack, commands.Basic.Nack
 GROUP = "profile.reactions"
+CAREFUL = f"{GROUP}.careful"
 
 
 @asynccontextmanager
@@ -264,18 +265,21 @@ class Inbox:
 
 @asynccontextmanager
 async def consuming(at: Peer, inbox: Inbox, size: int = 10) -> AsyncIterator[tuple[RabbitBus, Session]]:
-    """A bus whose one group consumes from the peer, and the connection on which it does."""
+    """A bus whose one group consumes from the peer once nothing comes again, and on which session."""
     async with connected(at) as bus:
         bus.subscribe(GROUP, inbox.deliver, batch=size)
-        await eventually(lambda: at.consumer)
-        assert at.consumer is not None
-        yield bus, at.consumer
+        session = await eventually(lambda: at.consumer)
+        session.deliver(CAREFUL, 1, b"not again")
+        await eventually(lambda: GROUP in session.consumers)
+        inbox.batches.clear()
+        session.acknowledged.clear()
+        yield bus, session
 
 
 async def test_messages_come_whole_and_in_order_and_the_last_of_a_batch_is_acknowledged_for_all() -> None:
     inbox = Inbox()
-    inbox.free.clear()
     async with peer() as at, consuming(at, inbox, size=3) as (_, session):
+        inbox.free.clear()
         channel = session.consumers[GROUP]
         session.deliver(GROUP, 1, b"1")
         await eventually(lambda: inbox.batches)
@@ -295,6 +299,23 @@ async def test_messages_come_whole_and_in_order_and_the_last_of_a_batch_is_ackno
         ]
 
 
+async def test_what_comes_again_is_taken_alone_until_something_new_comes() -> None:
+    inbox = Inbox()
+    async with peer() as at, connected(at) as bus:
+        bus.subscribe(GROUP, inbox.deliver, batch=10)
+        session = await eventually(lambda: at.consumer)
+        for tag, again in ((1, True), (2, True), (3, False)):
+            assert session.prefetch == {CAREFUL: 1}
+            session.deliver(CAREFUL, tag, b"%d" % tag, again=again)
+            await eventually(lambda: len(session.acknowledged) == len(inbox.batches) == tag)  # noqa: B023
+        await eventually(lambda: session.prefetch == {CAREFUL: 1, GROUP: 10})
+        session.send(
+            session.consumers[GROUP], *delivered(GROUP, 4, b"4"), *delivered(GROUP, 5, b"5", again=True)
+        )
+        await eventually(lambda: len(session.acknowledged) == 4)
+        assert inbox.batches == [[b"1"], [b"2"], [b"3"], [b"4", b"5"]]
+
+
 @pytest.mark.parametrize("how", ["channel", "socket", "cancelled"])
 async def test_a_consumer_that_the_broker_ends_begins_anew(how: str) -> None:
     inbox = Inbox()
@@ -311,7 +332,7 @@ async def test_a_consumer_that_the_broker_ends_begins_anew(how: str) -> None:
             else:
                 session.writer.close()
         await eventually(lambda: at.consumer and at.consumer is not session)
-        at.consumer.deliver(GROUP, 1, b"half", b"+")  # type: ignore[union-attr]
+        at.consumer.deliver(CAREFUL, 1, b"half", b"+")  # type: ignore[union-attr]
         await eventually(lambda: at.consumer and at.consumer.acknowledged)
         assert inbox.batches == [[b"whole"], [b"half+"]]
         assert bus.connected
@@ -319,8 +340,8 @@ async def test_a_consumer_that_the_broker_ends_begins_anew(how: str) -> None:
 
 async def test_closing_lets_the_batch_in_hand_finish_and_takes_no_other() -> None:
     inbox = Inbox()
-    inbox.free.clear()
     async with peer() as at, consuming(at, inbox, size=2) as (bus, session):
+        inbox.free.clear()
         session.deliver(GROUP, 1, b"in hand")
         await eventually(lambda: inbox.batches)
         session.deliver(GROUP, 2, b"waiting")
@@ -336,8 +357,8 @@ async def test_closing_lets_the_batch_in_hand_finish_and_takes_no_other() -> Non
 async def test_closing_waits_only_so_long_for_a_batch_in_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.messaging.rabbit.DRAIN_TIMEOUT_S", 0.1)
     inbox = Inbox()
-    inbox.free.clear()
     async with peer() as at, consuming(at, inbox) as (bus, session):
+        inbox.free.clear()
         session.deliver(GROUP, 1, b"never done")
         await eventually(lambda: inbox.batches)
         async with asyncio.timeout(3):
@@ -359,14 +380,14 @@ async def test_closing_does_not_wait_for_a_broker_that_reads_nothing() -> None:
 
 async def test_a_new_subscriber_interrupts_nobody() -> None:
     inbox = Inbox()
-    inbox.free.clear()
     async with peer() as at, consuming(at, inbox) as (bus, session):
+        inbox.free.clear()
         session.deliver(GROUP, 1, b"in hand")
         await eventually(lambda: inbox.batches)
         bus.subscribe("scoring.reactions", _ignore, batch=1)
         await asyncio.sleep(0.05)
         inbox.free.set()
-        await eventually(lambda: set(session.consumers) == {GROUP, "scoring.reactions"})
+        await eventually(lambda: "scoring.reactions.careful" in session.consumers)
         assert [ack.delivery_tag for ack in session.acknowledged] == [1]
         assert at.consumer is session
 

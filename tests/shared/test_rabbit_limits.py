@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from uuid import UUID, uuid4
 
+import aio_pika
 import pytest
+from aio_pika.abc import AbstractIncomingMessage
 
 from infra.servers import Rabbit
 from shared.messaging.bus import BusAway, Outgoing
@@ -104,3 +106,41 @@ async def test_a_queue_that_is_deleted_is_made_and_consumed_anew(bus: RabbitBus,
         return b"after" in arrived
 
     await eventually(heard, every_s=0.1)
+
+
+async def test_a_message_that_always_ends_its_consumer_is_set_aside_alone(
+    broker: Rabbit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.messaging.rabbit.DELIVERY_LIMIT", 3)
+    monkeypatch.setattr("shared.messaging.rabbit.RECONNECT_MIN_S", 0.01)
+    bus = RabbitBus(broker.url, prefix=own_prefix())
+    arrived: list[bytes] = []
+
+    async def deliver(bodies: Sequence[bytes]) -> None:
+        if b"5" in bodies:
+            raise RuntimeError("as a crash would")
+        arrived.extend(bodies)
+
+    await bus.start()
+    try:
+        await eventually(lambda: bus.connected)
+        await bus.publish(events(*"0123456789"))
+        bus.subscribe(GROUP, deliver, batch=10)
+        await eventually(lambda: len(arrived) == 9, within_s=30)
+        assert await set_aside(broker, f"{bus._queue(GROUP)}.dead") == [b"5"]
+    finally:
+        await bus.close()
+
+
+async def set_aside(broker: Rabbit, queue: str) -> list[bytes]:
+    """What the broker has moved to a group's dead-letter queue, once there is something."""
+    async with await aio_pika.connect(broker.url) as connection, connection.channel() as channel:
+        dead = await channel.get_queue(queue)
+
+        async def next_one() -> AbstractIncomingMessage | None:
+            return await dead.get(fail=False)
+
+        bodies = [(await eventually(next_one)).body]
+        while (message := await next_one()) is not None:
+            bodies.append(message.body)
+        return bodies

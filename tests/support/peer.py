@@ -39,20 +39,23 @@ class Session:
         self.published: list[Published] = []
         self.acknowledged: list[commands.Basic.Ack] = []
         self.consumers: dict[str, int] = {}  # their channels, by tag
+        self.prefetch: dict[str, int] = {}  # as it stood when they began
         self.reading = asyncio.Event()  # clear it and nothing more is read
         self.reading.set()
         self.most: int | None = None  # frames read before it ends, with the answer to the last still sent
         self._reader, self._frame_max = reader, frame_max
-        self._tags = count(1)
+        self._tags, self._prefetch = count(1), 0
         self._unfinished: dict[int, tuple[commands.Basic.Publish, ContentHeader | None, bytes]] = {}
 
     def send(self, channel: int, *frames: Any) -> None:
         """Frames, in one write."""
         self.writer.write(b"".join(frame.marshal(one, channel) for one in frames))
 
-    def deliver(self, consumer: str, tag: int, *parts: bytes, size: int | None = None) -> None:
+    def deliver(
+        self, consumer: str, tag: int, *parts: bytes, size: int | None = None, again: bool = False
+    ) -> None:
         """A message in as many body frames as there are parts; `size` when it is to be unfinished."""
-        self.send(self.consumers[consumer], *delivered(consumer, tag, *parts, size=size))
+        self.send(self.consumers[consumer], *delivered(consumer, tag, *parts, size=size, again=again))
 
     async def run(self) -> None:
         """Greet and answer until the client goes."""
@@ -96,8 +99,12 @@ class Session:
         match given:
             case commands.Connection.StartOk():
                 self.send(0, commands.Connection.Tune(2047, self._frame_max, 60))
+            case commands.Basic.Qos():
+                self._prefetch = given.prefetch_count or 0
+                self.send(channel, commands.Basic.QosOk())
             case commands.Basic.Consume():
                 self.consumers[str(given.consumer_tag)] = channel
+                self.prefetch[str(given.consumer_tag)] = self._prefetch
                 self.send(channel, commands.Basic.ConsumeOk(given.consumer_tag))
             case commands.Basic.Cancel():
                 self.consumers.pop(str(given.consumer_tag), None)
@@ -111,10 +118,12 @@ class Session:
                 self.send(channel, getattr(getattr(commands, answer[0]), answer[1])())
 
 
-def delivered(consumer: str, tag: int, *parts: bytes, size: int | None = None) -> list[Any]:
+def delivered(
+    consumer: str, tag: int, *parts: bytes, size: int | None = None, again: bool = False
+) -> list[Any]:
     """The frames of a message on its way to a consumer."""
     whole = sum(map(len, parts)) if size is None else size
-    deliver = commands.Basic.Deliver(consumer, tag, redelivered=False, exchange="", routing_key="")
+    deliver = commands.Basic.Deliver(consumer, tag, redelivered=again, exchange="", routing_key="")
     return [deliver, ContentHeader(body_size=whole), *map(ContentBody, parts)]
 
 
