@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 
 import pytest
 from typer.testing import CliRunner
@@ -13,7 +14,8 @@ from tests.loyalty.points import Ledger
 
 async def doctor(*arguments: str) -> tuple[int, str]:
     result = await asyncio.to_thread(CliRunner().invoke, app, ["doctor", "ledger", *arguments])
-    return result.exit_code, result.output
+    failed = result.exception is not None and not isinstance(result.exception, SystemExit)
+    return result.exit_code, f"{result.stdout}{result.exception}" if failed else result.stdout
 
 
 async def test_the_doctor_passes_a_sound_ledger_and_names_the_first_bad_row(
@@ -49,7 +51,9 @@ async def test_the_doctor_finds_a_history_that_was_shortened_by_the_seal_that_wa
     newest = await ledger.earn(member, 30)
     await ledger.seal_all()
     _, said = await doctor()
-    kept = said.split("newest seal ", 1)[1].split(";")[0]
+    shown = re.search(r"newest seal (\d+:[0-9a-f]{64});", said)
+    assert shown is not None, said
+    kept = shown[1]
     code, said = await doctor("--seal", kept)
     assert code == 0, said
 
