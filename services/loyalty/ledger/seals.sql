@@ -44,7 +44,9 @@ BEGIN
                '00000000-0000-0000-0000-000000000000'::uuid AS id INTO latest;
     END IF;
     IF latest.posted_in = -1 OR latest.posted_in >= newest THEN
-        latest.posted_in := -1;
+        latest.posted_in := CASE WHEN EXISTS (
+            SELECT FROM transfers AS t WHERE t.posted_in >= newest
+               AND NOT EXISTS (SELECT FROM seals AS s WHERE s.transfer_id = t.id)) THEN newest - 1 ELSE -1 END;
         upto := 9223372036854775807;
     END IF;
     FOR item IN

@@ -186,6 +186,19 @@ async def test_after_a_restore_into_another_server_sealing_goes_on(ledger: Ledge
     await ledger.must_be_sound()
 
 
+async def test_what_a_restore_brought_unsealed_is_sealed_before_what_comes_after_it(ledger: Ledger) -> None:
+    for sealed in (True, False):
+        await a_history(ledger)
+        await tampered(
+            ledger, "UPDATE transfers SET posted_in = posted_in + 1000000000 WHERE posted_in < 1e9"
+        )
+        if sealed:
+            await ledger.seal_all()
+    await a_history(ledger)
+    assert sum(await ledger.seal_all(4)) == 12
+    await ledger.must_be_sound()
+
+
 @pytest.mark.parametrize(
     ("change", "later"),
     [
