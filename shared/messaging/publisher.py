@@ -46,7 +46,8 @@ class Publisher:
             await self._send(batch, confirmations)
             await self._confirmed(confirmations)
         except BROKEN as error:
-            self._abandon()
+            if not await self._blocked():
+                self._abandon()
             raise BusAway("RabbitMQ went away") from error
         finally:
             for event, confirmation in zip(batch, confirmations, strict=False):
@@ -69,10 +70,10 @@ class Publisher:
         drained: asyncio.Future[None] | None = None
         async with channel.lock:
             for piece, events in self._pieces(batch):
+                if drained is not None:
+                    await self._drained(drained)
+                drained = channel.create_future()
                 async with asyncio.timeout(CONFIRM_TIMEOUT_S):
-                    if drained is not None:
-                        await drained
-                    drained = channel.create_future()
                     await channel.write_queue.put(
                         ChannelFrame(piece, should_close=False, drain_future=drained)
                     )

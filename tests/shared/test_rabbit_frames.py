@@ -202,17 +202,41 @@ async def test_a_large_batch_goes_in_pieces_as_the_connection_takes_them() -> No
         assert len(await publishing) == 64
 
 
-async def test_a_batch_cancelled_half_way_leaves_whole_messages_and_a_channel_that_counts_on() -> None:
+async def test_a_connection_lost_half_way_through_a_batch_is_away() -> None:
     async with peer() as at, connected(at) as bus:
         for session in at.sessions:
             session.reading.clear()
         large = asyncio.create_task(bus.publish(events(64, "x" * 500_000)))
         await asyncio.sleep(0.1)
-        large.cancel()
+        for session in list(at.sessions):
+            session.writer.transport.abort()
+        with pytest.raises(BusAway):
+            await large
+        await eventually(lambda: bus.connected)
+
+
+@pytest.mark.parametrize("how", ["cancelled", "blocked"])
+async def test_a_batch_left_half_way_leaves_whole_messages_and_a_channel_that_counts_on(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher, "CONFIRM_TIMEOUT_S", 0.3)
+    async with peer() as at, connected(at) as bus:
+        for session in at.sessions:
+            session.reading.clear()
+        large = asyncio.create_task(bus.publish(events(64, "x" * 500_000)))
+        await asyncio.sleep(0.1)
+        if how == "cancelled":
+            large.cancel()
+        else:
+            for session in at.sessions:
+                session.send(0, commands.Connection.Blocked("low on memory"))
+            with pytest.raises(BusAway):
+                await large
         batch = events(2)
-        small = asyncio.create_task(bus.publish(batch))
+        small = asyncio.create_task(until_taken(bus, batch))
         for session in at.sessions:
             session.reading.set()
+            session.send(0, commands.Connection.Unblocked())
         last = {str(event.id) for event in batch}
         await eventually(lambda: at.publisher and len(at.publisher.published) > 2)
 
@@ -222,7 +246,7 @@ async def test_a_batch_cancelled_half_way_leaves_whole_messages_and_a_channel_th
 
         await eventually(both)
         session = at.publisher  # type: ignore[assignment]
-        assert len(session.published) < 64
+        assert (len(session.published) < 64, len(at.sessions)) == (True, 2)
         session.send(1, Ack(len(session.published), multiple=True))
         assert numbers(batch, await small) == [1, 2]
 
