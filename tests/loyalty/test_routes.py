@@ -97,6 +97,19 @@ async def test_a_redemption_of_an_unknown_customer(client: httpx.AsyncClient) ->
     assert is_problem(answer, 404, "unknown-member")
 
 
+@pytest.mark.parametrize("path", ["redemptions", "earnings"])
+@pytest.mark.parametrize("media_type", [None, "text/plain", "application/jsonx"])
+async def test_a_body_that_is_not_sent_as_json_is_refused(
+    client: httpx.AsyncClient, path: str, media_type: str | None
+) -> None:
+    headers = {"Idempotency-Key": uuid4().hex} | ({"Content-Type": media_type} if media_type else {})
+    answer = await client.post(
+        f"/v1/loyalty/{uuid4()}/{path}", content=b'{"points": 5, "reason": "voucher"}', headers=headers
+    )
+    assert is_problem(answer, 422, "invalid")
+    assert "Content-Type: application/json" in answer.json()["errors"][0]["detail"]
+
+
 @pytest.mark.parametrize("points", [0, -5, 2**53, 2**63, 10**30, 1.5, "5", True, None])
 @pytest.mark.parametrize("path", ["redemptions", "earnings"])
 async def test_amounts_that_do_not_fit(client: httpx.AsyncClient, path: str, points: Any) -> None:

@@ -4,6 +4,7 @@ It is described like every other route and runs without FastAPI's work per reque
 than the posting: the endpoint itself reads the caller, the key and the body, with the same rules.
 """
 
+import re
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +27,7 @@ from shared.web.idempotency import MAX_KEY
 from shared.web.security import authorize, scope
 
 SCOPE = "loyalty:write"
+_JSON = re.compile(r"application/([\w.-]+\+)?json\s*(;|$)", re.IGNORECASE).match
 _DESCRIBED: dict[str, Any] = {
     "parameters": [
         {
@@ -71,7 +73,7 @@ async def redeem(request: Request) -> Response:
     caller = authorize(request, [SCOPE])
     customer_id = _customer(request)
     key = _key(request)
-    body = _body(await request.body())
+    body = await _body(request)
     answer = await ledger.spend(
         request.app.state.database.pool,
         customer_id,
@@ -100,9 +102,11 @@ def _key(request: Request) -> str:
     return key
 
 
-def _body(content: bytes) -> RedemptionIn:
+async def _body(request: Request) -> RedemptionIn:
+    if not _JSON(request.headers.get("content-type", "")):
+        raise RequestValidationError([{"type": "model_attributes_type", "loc": ("body",), "msg": ""}])
     try:
-        return RedemptionIn.model_validate_json(content or b"{}")
+        return RedemptionIn.model_validate_json(await request.body() or b"{}")
     except ValidationError as error:
         found = [{**each, "loc": ("body", *each["loc"])} for each in error.errors(include_url=False)]
         raise RequestValidationError(found) from error

@@ -1,4 +1,4 @@
-"""The ledger's functions once more: postings in less time, and what a restore brought unsealed is sealed first."""
+"""The functions once more: postings in less time; what a restore brought unsealed is sealed first."""
 
 from alembic import op
 
