@@ -22,37 +22,44 @@ SELECT t.id AS transfer_id, t.posted_in,
   FROM transfers AS t;
 
 -- Seals one batch of transfers; returns how many. It takes no lock that a posting waits for, and seals only what
--- no running transaction can still add to: transfers of transactions older than every running one. After a restore
--- into another server the transactions' numbers begin anew; the old ones, which then lie ahead, are sealed first.
+-- no running transaction can still add to: transfers of transactions older than every running one.
+--
+-- After a restore into another server the transactions' numbers begin anew; the old ones, which then lie ahead, are
+-- sealed first. What is ahead is asked by each statement of its own snapshot: a transfer that it sees and whose number
+-- that snapshot has not reached is another server's, and not one that was posted while this function ran.
 -- Index: transfers_sealing.
 CREATE OR REPLACE FUNCTION seal_transfers(p_limit int) RETURNS int LANGUAGE plpgsql AS $$
 DECLARE
-    oldest bigint := pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
-    newest bigint := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
-    upto   bigint := oldest;
-    latest record;
-    item   record;
-    sealed int := 0;
+    oldest   bigint;
+    newest   bigint;
+    latest   record;
+    restored boolean;
+    item     record;
+    sealed   int := 0;
 BEGIN
     IF NOT pg_try_advisory_xact_lock(362) THEN
         RETURN 0;  -- another replica is at it
     END IF;
+    oldest := pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
+    newest := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
     SELECT s.position, s.hash, t.posted_in, t.id INTO latest
       FROM seals AS s JOIN transfers AS t ON t.id = s.transfer_id ORDER BY s.position DESC LIMIT 1;
     IF NOT FOUND THEN
         SELECT 0::bigint AS position, ''::bytea AS hash, -1::bigint AS posted_in,
                '00000000-0000-0000-0000-000000000000'::uuid AS id INTO latest;
     END IF;
-    IF latest.posted_in = -1 OR latest.posted_in >= newest THEN
+    restored := latest.posted_in = -1 OR latest.posted_in >= newest;
+    IF restored THEN
+        latest.id := '00000000-0000-0000-0000-000000000000';
         latest.posted_in := CASE WHEN EXISTS (
-            SELECT FROM transfers AS t WHERE t.posted_in >= newest
-               AND NOT EXISTS (SELECT FROM seals AS s WHERE s.transfer_id = t.id)) THEN newest - 1 ELSE -1 END;
-        upto := 9223372036854775807;
+            SELECT FROM transfers AS t WHERE t.posted_in >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+               AND NOT EXISTS (SELECT FROM seals AS s WHERE s.transfer_id = t.id)) THEN newest ELSE -1 END;
     END IF;
     FOR item IN
         SELECT c.transfer_id, c.content FROM sealable AS c
-         WHERE (c.posted_in, c.transfer_id) > (latest.posted_in, latest.id) AND c.posted_in < upto
-           AND NOT c.posted_in BETWEEN oldest AND newest - 1
+         WHERE (c.posted_in, c.transfer_id) > (latest.posted_in, latest.id)
+           AND (c.posted_in < oldest
+                OR restored AND c.posted_in >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint)
            AND NOT EXISTS (SELECT FROM seals AS s WHERE s.transfer_id = c.transfer_id)
          ORDER BY c.posted_in, c.transfer_id LIMIT p_limit
     LOOP

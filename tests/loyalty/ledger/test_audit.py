@@ -1,7 +1,8 @@
 """The audit finds what was changed behind the ledger's back, and names it."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
@@ -197,6 +198,25 @@ async def test_what_a_restore_brought_unsealed_is_sealed_before_what_comes_after
     await a_history(ledger)
     assert sum(await ledger.seal_all(4)) == 12
     await ledger.must_be_sound()
+
+
+async def test_sealing_that_begins_while_postings_go_on_passes_over_none(ledger: Ledger) -> None:
+    posting = True
+
+    async def spend(member: UUID) -> None:
+        while posting:
+            await ledger.spend(member, 1)
+
+    crowd = [asyncio.create_task(spend(await ledger.member(100_000))) for _ in range(6)]
+    try:
+        for _ in range(20):
+            await tampered(ledger, "TRUNCATE seals")
+            await upkeep.seal(ledger.pool, 200)
+            async with ledger.pool.acquire() as connection:
+                assert (await audit(connection)).difference is None
+    finally:
+        posting = False
+        await asyncio.gather(*crowd)
 
 
 @pytest.mark.parametrize(
