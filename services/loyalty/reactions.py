@@ -1,7 +1,8 @@
 """What loyalty does when something happens elsewhere."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
 from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -12,6 +13,7 @@ from services.loyalty.coupons import store as coupons
 from services.loyalty.earning import birthdays, forgotten, service
 from services.loyalty.earning import store as deeds
 from services.loyalty.earning.deeds import of_event
+from services.loyalty.earning.rules import Deed
 from services.loyalty.ledger import merging
 from services.loyalty.ledger.family import family_of
 from services.loyalty.referrals import service as friends
@@ -59,38 +61,19 @@ def make_reactions(settings: LoyaltySettings) -> Reactions:
 
         All together, because they lock the same accounts and all locks are taken in one order.
         """
-        now = utc_now()
-        done = [deed for event in events for deed in of_event(event, now)]
-        refunds: list[tuple[Refund, UUID]] = []
-        attributes: dict[UUID, dict[str, Any]] = {}
-        for event in events:
-            match event.data:
-                case PurchaseRefunded(items=refunded):
-                    refunds += [(refund, event.id) for refund in refunded]
-                case (
-                    CustomerRegistered(customer_id=who, attributes=values)
-                    | CustomerUpdated(customer_id=who, attributes=values)
-                ):
-                    attributes[who] = attributes.get(who, {}) | values
-        if not (done or refunds or attributes):
+        heard = _Heard.of(events)
+        if not (heard.done or heard.refunds or heard.attributes):
             return  # most tickets are linked long before they earn anything
-        connection = await raw(session)
-        heard_of = {
-            *(deed.customer_id for deed in done),
-            *(refund.customer_id for refund, _ in refunds),
-            *attributes,
-        }
-        if gone := await forgotten.among(connection, heard_of):
-            done = [deed for deed in done if deed.customer_id not in gone]
-            refunds = [each for each in refunds if each[0].customer_id not in gone]
-            attributes = {who: values for who, values in attributes.items() if who not in gone}
+        connection, customers = await raw(session), heard.customers()
+        gone = await forgotten.among(connection, customers)
+        heard = heard.without(gone)
         running = await challenges.enabled(connection)
         watched = frozenset(challenge.kind for challenge in running)
-        fresh = await service.count(connection, settings, done, refunds, watched)
+        fresh = await service.count(connection, settings, heard.done, heard.refunds, watched)
         await challenging.follow(session, settings, running, fresh)
-        await birthdays.note(connection, attributes)
-        await friends.wake(connection, fresh, refunds)
-        if await forgotten.among(connection, heard_of - gone):
+        await birthdays.note(connection, heard.attributes)
+        await friends.wake(connection, fresh, heard.refunds)
+        if await forgotten.among(connection, customers - gone):
             raise forgotten.ForgottenMeanwhile
 
     @reactions.on(CustomerMerged)
@@ -144,3 +127,41 @@ async def forget(session: AsyncSession, customer_id: UUID) -> dict[str, int]:
     # The accounts come last: they know who is one.
     counts["accounts"] = await merging.forget(connection, customer.survivor)
     return counts
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """What events tell of customers; each refund with the event that told it."""
+
+    done: list[Deed]
+    refunds: list[tuple[Refund, UUID]]
+    attributes: dict[UUID, dict[str, Any]]
+
+    @classmethod
+    def of(cls, events: Sequence[Event[Any]]) -> Self:
+        now = utc_now()
+        heard = cls([deed for event in events for deed in of_event(event, now)], [], {})
+        for event in events:
+            match event.data:
+                case PurchaseRefunded(items=refunded):
+                    heard.refunds.extend((refund, event.id) for refund in refunded)
+                case (
+                    CustomerRegistered(customer_id=who, attributes=values)
+                    | CustomerUpdated(customer_id=who, attributes=values)
+                ):
+                    heard.attributes[who] = heard.attributes.get(who, {}) | values
+        return heard
+
+    def customers(self) -> set[UUID]:
+        done = (deed.customer_id for deed in self.done)
+        return {*done, *(refund.customer_id for refund, _ in self.refunds), *self.attributes}
+
+    def without(self, gone: Collection[UUID]) -> Self:
+        if not gone:
+            return self
+        return replace(
+            self,
+            done=[deed for deed in self.done if deed.customer_id not in gone],
+            refunds=[told for told in self.refunds if told[0].customer_id not in gone],
+            attributes={who: values for who, values in self.attributes.items() if who not in gone},
+        )
